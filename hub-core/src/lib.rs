@@ -1,0 +1,3 @@
+//! What hub decides: pure state machines, without async, I/O, clock, randomness or logging.
+
+pub mod limits;
