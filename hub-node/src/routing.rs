@@ -200,8 +200,13 @@ impl Sockets {
     pub(crate) fn sweep(&self, now: Instant) {
         let now = self.ticks(now);
         self.for_each(|socket| {
-            if socket.deadline.load(Ordering::Acquire) <= now {
-                socket.deadline.store(u64::MAX, Ordering::Release);
+            let due = socket.deadline.load(Ordering::Acquire);
+            if due > now {
+                return;
+            }
+            // A deadline that was moved meanwhile stays as it is.
+            let taken = socket.deadline.compare_exchange(due, u64::MAX, Ordering::AcqRel, Ordering::Acquire);
+            if taken.is_ok() {
                 socket.tell(Message::Deadline);
             }
         });
