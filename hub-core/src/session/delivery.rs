@@ -63,7 +63,9 @@ impl Deliveries {
         if command.state > ExecutionState::Sent || self.knows(command.id) {
             return;
         }
-        if self.unacked.len() + self.waiting.len() >= UNACKED_COMMANDS_MAX || self.waiting.len() >= CLAIM_QUEUE_MAX {
+        if self.unacked.len() + self.waiting.len() >= UNACKED_COMMANDS_MAX
+            || self.waiting.len() >= CLAIM_QUEUE_MAX
+        {
             self.behind = true;
             return;
         }
@@ -84,7 +86,9 @@ impl Deliveries {
 
     /// Whether it is time to read the store again; asking clears it.
     pub(super) fn take_behind(&mut self) -> bool {
-        let ready = self.behind && self.waiting.is_empty() && self.unacked.len() <= UNACKED_COMMANDS_MAX / 2;
+        let ready = self.behind
+            && self.waiting.is_empty()
+            && self.unacked.len() <= UNACKED_COMMANDS_MAX / 2;
         if ready {
             self.behind = false;
         }
@@ -95,15 +99,30 @@ impl Deliveries {
     pub(super) fn pump(&mut self, now: Instant, out: &mut Vec<Effect>) -> Vec<Due> {
         let mut due = Vec::new();
         while !self.claiming {
-            let Some((front, _)) = self.waiting.front() else { break };
+            let Some((front, _)) = self.waiting.front() else {
+                break;
+            };
             if needs_claim(front) {
-                let ids = self.waiting.iter().map(|(c, _)| c).take_while(|c| needs_claim(c)).map(|c| c.id).collect();
+                let ids = self
+                    .waiting
+                    .iter()
+                    .map(|(c, _)| c)
+                    .take_while(|c| needs_claim(c))
+                    .map(|c| c.id)
+                    .collect();
                 self.claiming = true;
                 out.push(Effect::Claim(ids));
                 break;
             }
-            let Some((command, entry)) = self.waiting.pop_front() else { break };
-            self.unacked.push(Unacked { command: command.clone(), sent_at: now, sends: 1, ping: None });
+            let Some((command, entry)) = self.waiting.pop_front() else {
+                break;
+            };
+            self.unacked.push(Unacked {
+                command: command.clone(),
+                sent_at: now,
+                sends: 1,
+                ping: None,
+            });
             due.push(Due { command, entry });
         }
         due
@@ -114,10 +133,20 @@ impl Deliveries {
         if !std::mem::take(&mut self.claiming) {
             return;
         }
-        let asked = self.waiting.iter().take_while(|(c, _)| needs_claim(c)).count();
+        let asked = self
+            .waiting
+            .iter()
+            .take_while(|(c, _)| needs_claim(c))
+            .count();
         for (command, entry) in self.waiting.drain(..asked).rev().collect::<Vec<_>>() {
             if granted.contains(&command.id) {
-                self.waiting.push_front((PendingCommand { state: ExecutionState::Sent, ..command }, entry));
+                self.waiting.push_front((
+                    PendingCommand {
+                        state: ExecutionState::Sent,
+                        ..command
+                    },
+                    entry,
+                ));
             }
         }
     }
@@ -143,7 +172,12 @@ impl Deliveries {
     /// The pong with this number arrived: what it covers has arrived too.
     pub(super) fn ponged(&mut self, pong: u32) -> Vec<CommandId> {
         let covered = |u: &Unacked| u.ping.is_some_and(|ping| ping <= pong);
-        let ids: Vec<_> = self.unacked.iter().filter(|u| covered(u)).map(|u| u.command.id).collect();
+        let ids: Vec<_> = self
+            .unacked
+            .iter()
+            .filter(|u| covered(u))
+            .map(|u| u.command.id)
+            .collect();
         self.unacked.retain(|u| !covered(u));
         self.settling.extend(&ids);
         ids
@@ -186,7 +220,11 @@ impl Deliveries {
     /// Looks at what the device did not acknowledge in time.
     pub(super) fn overdue(&mut self, now: Instant) -> Overdue {
         let mut again = Vec::new();
-        for unacked in self.unacked.iter_mut().filter(|u| u.sent_at + ACK_MAX <= now) {
+        for unacked in self
+            .unacked
+            .iter_mut()
+            .filter(|u| u.sent_at + ACK_MAX <= now)
+        {
             if unacked.sends >= SENDS_MAX {
                 return Overdue::HalfOpen;
             }
@@ -194,7 +232,11 @@ impl Deliveries {
             unacked.sent_at = now;
             again.push(unacked.command.clone());
         }
-        if again.is_empty() { Overdue::None } else { Overdue::Again(again) }
+        if again.is_empty() {
+            Overdue::None
+        } else {
+            Overdue::Again(again)
+        }
     }
 }
 

@@ -1,0 +1,4 @@
+//! The device port: everything between `accept` and a device's actor, or a firmware download.
+
+pub(crate) mod frame_meter;
+pub(crate) mod listener;
