@@ -35,7 +35,8 @@ pub(super) struct Deliveries {
     settling: Vec<CommandId>,
     /// Committed while a read of the store was under way, whose answer may be older than that commit.
     settled: Vec<CommandId>,
-    claiming: bool,
+    /// Asked for, and the store has not answered.
+    claiming: Vec<CommandId>,
     /// The store has more than is here.
     behind: bool,
 }
@@ -98,20 +99,18 @@ impl Deliveries {
     /// Commands that may be sent now, in order; a claim is asked for where one is needed first.
     pub(super) fn pump(&mut self, now: Instant, out: &mut Vec<Effect>) -> Vec<Due> {
         let mut due = Vec::new();
-        while !self.claiming {
+        while self.claiming.is_empty() {
             let Some((front, _)) = self.waiting.front() else {
                 break;
             };
             if needs_claim(front) {
-                let ids = self
+                let run = self
                     .waiting
                     .iter()
                     .map(|(c, _)| c)
-                    .take_while(|c| needs_claim(c))
-                    .map(|c| c.id)
-                    .collect();
-                self.claiming = true;
-                out.push(Effect::Claim(ids));
+                    .take_while(|c| needs_claim(c));
+                self.claiming = run.map(|c| c.id).collect();
+                out.push(Effect::Claim(self.claiming.clone()));
                 break;
             }
             let Some((command, entry)) = self.waiting.pop_front() else {
@@ -130,30 +129,19 @@ impl Deliveries {
 
     /// The store answered a claim: `granted` may be sent, the rest of what was asked may not.
     pub(super) fn claimed(&mut self, granted: &[CommandId]) {
-        if !std::mem::take(&mut self.claiming) {
-            return;
-        }
-        let asked = self
-            .waiting
-            .iter()
-            .take_while(|(c, _)| needs_claim(c))
-            .count();
-        for (command, entry) in self.waiting.drain(..asked).rev().collect::<Vec<_>>() {
-            if granted.contains(&command.id) {
-                self.waiting.push_front((
-                    PendingCommand {
-                        state: ExecutionState::Sent,
-                        ..command
-                    },
-                    entry,
-                ));
+        let asked = std::mem::take(&mut self.claiming);
+        self.waiting
+            .retain(|(c, _)| !asked.contains(&c.id) || granted.contains(&c.id));
+        for (command, _) in &mut self.waiting {
+            if asked.contains(&command.id) {
+                command.state = ExecutionState::Sent;
             }
         }
     }
 
     /// The claim could not be written: leave the commands to the store and read them again later.
     pub(super) fn claim_failed(&mut self) {
-        if std::mem::take(&mut self.claiming) {
+        if !std::mem::take(&mut self.claiming).is_empty() {
             self.waiting.clear();
             self.behind = true;
         }
@@ -207,7 +195,7 @@ impl Deliveries {
 
     /// Forgets commands of a channel the device no longer follows, as far as they were not sent.
     pub(super) fn forget(&mut self, channel: ChannelId) {
-        if !self.claiming {
+        if self.claiming.is_empty() {
             self.waiting.retain(|(c, _)| c.channel != channel);
         }
     }
