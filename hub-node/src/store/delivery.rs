@@ -152,7 +152,7 @@ pub struct ExecutionReport {
 /// What became of one [`DeviceWrite`].
 #[derive(Clone, Debug)]
 pub enum DeviceOutcome {
-    /// Joined.
+    /// Joined, or refused: see its standing. A device that was deleted since the handshake is a revoked one.
     Attached(Box<Attached>),
     /// Written, or already so.
     Done,
@@ -162,4 +162,7 @@ pub enum DeviceOutcome {
     Fenced,
     /// No such command is or was due to this device (or no such device); nothing was written.
     NotFound,
+    /// The store could not do this one write (it logs why); nothing was written, and the others of the batch were. A
+    /// device must not be told that its report arrived.
+    Failed,
 }
