@@ -46,7 +46,7 @@ pub(super) fn finished(mut document: Document) -> Bytes {
             add_refusals(operation);
             // Uploads are idempotent by the firmware's own uuid.
             if operation.operation_id.as_deref() != Some("upload_firmware") {
-                operation.parameters.get_or_insert_default().push(idempotency_key());
+                operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
             }
         }
     }

@@ -22,8 +22,11 @@ pub const RESERVED_COMMANDS: &[&str] = &[
     "command_ack",
     "command_result",
     "device",
+    "error",
+    "extensions",
     "firmware_update",
     "firmware_update_error",
+    "firmware_validated",
     "fwup_progress",
     "heartbeat",
     "join",
@@ -35,6 +38,7 @@ pub const RESERVED_COMMANDS: &[&str] = &[
     "reconnect",
     "status_update",
     "update",
+    "update_progress",
 ];
 
 /// True when a command must not have this name, because devices would take it for an event of the protocol.
