@@ -1,3 +1,6 @@
 //! What hub does: actors, TLS, WebSocket, store, bus and the operators' API around the decisions of `hub-core`.
 
+pub mod edge;
+pub mod identity;
+pub mod pki;
 pub mod store;
