@@ -117,7 +117,31 @@ const _: () = {
     assert!(DOWNLOAD_URL_TTL.as_secs() <= 900);
     assert!(OUTBOX_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX);
 };
+// --- certificates
+/// Certificates a client may send besides its own.
+pub const INTERMEDIATES_MAX: usize = 6;
+/// Registered authorities tried as the signer of one certificate.
+pub const ANCHORS_MAX: usize = 4;
+/// Reads of authorities that one handshake of an unknown certificate may cause.
+pub const ANCHOR_READS_MAX: usize = 8;
+/// The store must say who holds a certificate within this time.
+pub const VERDICT_MAX: Duration = Duration::from_secs(2);
+/// Handshakes that wait for the store at a time; each holds a thread. A listener lets no more handshakes run.
+pub const VERDICT_LOOKUPS_MAX: usize = 128;
+/// Verdicts kept between a handshake and the check right after it.
+pub const RECENT_VERDICTS_MAX: usize = 4096;
+/// A verdict older than this is read again.
+pub const RECENT_VERDICT_TTL: Duration = Duration::from_secs(2);
+/// A TLS session key for tickets makes tickets for this long and accepts them for twice as long.
+pub const TICKET_KEY_LIFETIME: Duration = Duration::from_secs(3600);
+/// Bytes of PEM text with one certificate.
+pub const CERTIFICATE_PEM_BYTES_MAX: usize = 64 * 1024;
 
+// --- answers on the device port before the upgrade
+/// Query parameters of one request on the device port.
+pub const QUERY_PARAMETERS_MAX: usize = 16;
+/// A refusal must be written this fast; a peer that does not read it is dropped.
+pub const REFUSAL_WRITE_MAX: Duration = Duration::from_secs(2);
 
 // --- operators' API
 /// Bytes of one JSON body: 10,000 device names fit.

@@ -2,4 +2,7 @@
 
 pub mod api;
 pub mod bus;
+pub mod edge;
+pub mod identity;
+pub mod pki;
 pub mod store;
