@@ -5,6 +5,8 @@
 //! nothing, because pollers find the change by its mark.
 
 pub mod auth;
+pub mod authorities;
+pub mod certificates;
 pub mod commands;
 pub mod connections;
 pub mod devices;
@@ -17,6 +19,7 @@ pub mod paging;
 pub mod problem;
 pub mod read;
 pub mod scope;
+pub mod signing_keys;
 pub mod tokens;
 mod view;
 
@@ -183,6 +186,14 @@ fn calls() -> OpenApiRouter<ApiState> {
         .routes(routes!(commands::get_command))
         .routes(routes!(commands::list_executions))
         .routes(routes!(commands::cancel_command))
+        .routes(routes!(certificates::pin_certificate, certificates::list_certificates))
+        .routes(routes!(certificates::revoke_certificate))
+        .routes(routes!(authorities::create_registration))
+        .routes(routes!(authorities::create_authority, authorities::list_authorities))
+        .routes(routes!(authorities::get_authority, authorities::update_authority))
+        .routes(routes!(authorities::revoke_authority))
+        .routes(routes!(signing_keys::create_signing_key, signing_keys::list_signing_keys))
+        .routes(routes!(signing_keys::delete_signing_key))
 }
 
 /// The API under `/api/v1`, ready to be served.
