@@ -166,3 +166,24 @@ pub const API_PUBLISH_MAX: Duration = Duration::from_secs(1);
 pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 /// A call waits this long for another one with the same idempotency key.
 pub const IDEMPOTENCY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+
+// --- the store
+/// Rows of one page of a list.
+pub const STORE_PAGE_ROWS_MAX: usize = 1_000;
+/// Writes of sockets in one transaction.
+pub const DEVICE_WRITES_MAX: usize = 256;
+/// Devices added to a group in one call.
+pub const GROUP_MEMBERS_PER_CALL_MAX: usize = 10_000;
+/// How long the answer to a creating call is remembered under its key.
+pub const IDEMPOTENT_ANSWER_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Waiting for a free connection to the database, after which it counts as unavailable.
+pub const STORE_ACQUIRE_MAX: Duration = Duration::from_secs(2);
+/// Waiting for another process that holds the lock of the embedded database.
+pub const STORE_BUSY_MAX: Duration = Duration::from_secs(2);
+/// A reading connection that is idle this long is closed.
+pub const STORE_IDLE_MAX: Duration = Duration::from_secs(300);
+/// Connections of the embedded database that read.
+pub const STORE_READERS_MAX: u32 = 4;
+/// Prepared statements kept per connection.
+pub const STORE_STATEMENTS_MAX: usize = 256;

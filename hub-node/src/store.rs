@@ -9,6 +9,9 @@
 
 pub mod delivery;
 pub mod records;
+pub mod sqlite;
+#[cfg(test)]
+mod suite;
 
 use std::sync::Arc;
 

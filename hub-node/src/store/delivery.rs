@@ -4,7 +4,7 @@ use hub_core::command::{ExecutionState, PendingCommand};
 use hub_core::level::{Level, Standing, Target};
 use hub_proto::cluster::{Hint, HintBody, TraceContext};
 use hub_proto::event::FirmwareMetadata;
-use hub_proto::id::{ChannelId, CommandId, ConnGen, DeviceId, Epoch, GroupId, Seq};
+use hub_proto::id::{ChannelId, CommandId, ConnGen, DeviceId, Epoch, Seq};
 use hub_proto::time::Timestamp;
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ pub struct ExecutionReport {
 /// What became of one [`DeviceWrite`].
 #[derive(Clone, Debug)]
 pub enum DeviceOutcome {
-    /// Joined.
+    /// Joined, or refused: see its standing. A device that was deleted since the handshake is a revoked one.
     Attached(Box<Attached>),
     /// Written, or already so.
     Done,
@@ -108,12 +108,15 @@ pub enum DeviceOutcome {
     Fenced,
     /// No such command is or was due to this device (or no such device); nothing was written.
     NotFound,
+    /// The store could not do this one write (it logs why); nothing was written, and the others of the batch were. A
+    /// device must not be told that its report arrived.
+    Failed,
 }
 
 /// Answer to a join.
 #[derive(Clone, Debug)]
 pub struct Attached {
-    /// This join's generation.
+    /// This join's generation; 0 when refused.
     pub generation: ConnGen,
     /// What the device lacks. When its standing is refused, nothing was written.
     pub reconciled: Reconciled,
@@ -124,7 +127,8 @@ pub struct Attached {
 pub struct Reconciled {
     /// Targets, groups, standing.
     pub level: Level,
-    /// Due commands, oldest first inside each channel, at most `UNACKED_COMMANDS_MAX`.
+    /// Due commands, oldest first inside each channel, at most `UNACKED_COMMANDS_MAX`: those the device did not say it
+    /// has ([`ExecutionState::Queued`] or [`ExecutionState::Sent`]). A delivered one is the device's own to finish.
     pub pending: Vec<PendingCommand>,
     /// There are more than fitted.
     pub more: bool,
