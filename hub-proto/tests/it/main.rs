@@ -1,0 +1,3 @@
+//! Whole-crate tests of the wire format, in one binary.
+
+mod generated;
