@@ -47,10 +47,15 @@ mod tests {
         let mut jitter = Jitter::new(7);
         let (base, cap) = (Duration::from_secs(1), Duration::from_secs(60));
         for attempt in 0..80 {
-            let window = base.saturating_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX)).min(cap);
+            let window = base
+                .saturating_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX))
+                .min(cap);
             let pauses: Vec<_> = (0..64).map(|_| jitter.pause(base, cap, attempt)).collect();
             assert!(pauses.iter().all(|pause| *pause <= window));
-            assert!(pauses.iter().any(|pause| *pause < window / 2) && pauses.iter().any(|pause| *pause > window / 2));
+            assert!(
+                pauses.iter().any(|pause| *pause < window / 2)
+                    && pauses.iter().any(|pause| *pause > window / 2)
+            );
         }
     }
 

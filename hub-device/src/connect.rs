@@ -70,7 +70,10 @@ impl ConnectError {
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
-            Self::Unreachable { .. } | Self::Tls { .. } | Self::Upgrade { .. } | Self::TimedOut { .. } => None,
+            Self::Unreachable { .. }
+            | Self::Tls { .. }
+            | Self::Upgrade { .. }
+            | Self::TimedOut { .. } => None,
         }
     }
 }
@@ -100,7 +103,10 @@ impl Dialer {
     /// # Errors
     /// When the URL cannot be used.
     pub fn new(url: &str, tls: Arc<ClientConfig>) -> Result<Self, BadUrl> {
-        let bad = |reason| BadUrl { url: url.to_owned(), reason };
+        let bad = |reason| BadUrl {
+            url: url.to_owned(),
+            reason,
+        };
         let mut parsed = Url::parse(url).map_err(|_| bad("is not a url"))?;
         if parsed.scheme() != "wss" {
             return Err(bad("does not begin with wss://"));
@@ -111,10 +117,21 @@ impl Dialer {
         if !parsed.query_pairs().any(|(key, _)| key == "vsn") {
             parsed.query_pairs_mut().append_pair("vsn", "2.0.0");
         }
-        let host = parsed.host_str().ok_or_else(|| bad("names no host"))?.trim_matches(['[', ']']).to_owned();
-        let name = ServerName::try_from(host.clone()).map_err(|_| bad("names a host TLS cannot check"))?;
+        let host = parsed
+            .host_str()
+            .ok_or_else(|| bad("names no host"))?
+            .trim_matches(['[', ']'])
+            .to_owned();
+        let name =
+            ServerName::try_from(host.clone()).map_err(|_| bad("names a host TLS cannot check"))?;
         let port = parsed.port_or_known_default().unwrap_or(443);
-        Ok(Self { url: parsed, host, port, name, tls })
+        Ok(Self {
+            url: parsed,
+            host,
+            port,
+            name,
+            tls,
+        })
     }
 
     /// Opens a socket, within [`DIAL_TIMEOUT`].
@@ -130,12 +147,25 @@ impl Dialer {
     }
 
     async fn dial_in_time(&self, host: &str) -> Result<Socket, ConnectError> {
-        let unreachable = |source| ConnectError::Unreachable { host: host.to_owned(), source };
-        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(unreachable)?;
+        let unreachable = |source| ConnectError::Unreachable {
+            host: host.to_owned(),
+            source,
+        };
+        let tcp = TcpStream::connect((self.host.as_str(), self.port))
+            .await
+            .map_err(unreachable)?;
         tcp.set_nodelay(true).map_err(unreachable)?;
-        let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(self.name.clone(), tcp).await;
-        let tls = tls.map_err(|source| ConnectError::Tls { host: host.to_owned(), source })?;
-        let upgrade = |source| ConnectError::Upgrade { host: host.to_owned(), source: Box::new(source) };
+        let tls = TlsConnector::from(Arc::clone(&self.tls))
+            .connect(self.name.clone(), tcp)
+            .await;
+        let tls = tls.map_err(|source| ConnectError::Tls {
+            host: host.to_owned(),
+            source,
+        })?;
+        let upgrade = |source| ConnectError::Upgrade {
+            host: host.to_owned(),
+            source: Box::new(source),
+        };
         let request = self.url.as_str().into_client_request().map_err(upgrade)?;
         match client_async_with_config(request, tls, Some(socket_config())).await {
             Ok((socket, _)) => Ok(socket),
@@ -151,7 +181,10 @@ fn refused<Body>(response: &http::Response<Body>) -> ConnectError {
         .get(http::header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.trim().parse().ok());
-    ConnectError::Refused { status: response.status().as_u16(), retry_after: seconds.map(Duration::from_secs) }
+    ConnectError::Refused {
+        status: response.status().as_u16(),
+        retry_after: seconds.map(Duration::from_secs),
+    }
 }
 
 fn socket_config() -> WebSocketConfig {
@@ -171,9 +204,16 @@ mod tests {
     #[test]
     fn urls_get_the_path_and_version_they_lack() {
         let tls = client_config_without_certificate(&[]).unwrap();
-        let url = |text: &str| Dialer::new(text, Arc::clone(&tls)).map(|dialer| dialer.url.to_string());
-        assert_eq!(url("wss://hub:4001").unwrap(), "wss://hub:4001/socket/websocket?vsn=2.0.0");
-        assert_eq!(url("wss://hub/x?vsn=2.0.0&a=b").unwrap(), "wss://hub/x?vsn=2.0.0&a=b");
+        let url =
+            |text: &str| Dialer::new(text, Arc::clone(&tls)).map(|dialer| dialer.url.to_string());
+        assert_eq!(
+            url("wss://hub:4001").unwrap(),
+            "wss://hub:4001/socket/websocket?vsn=2.0.0"
+        );
+        assert_eq!(
+            url("wss://hub/x?vsn=2.0.0&a=b").unwrap(),
+            "wss://hub/x?vsn=2.0.0&a=b"
+        );
         assert!(url("wss://[::1]:4001/").is_ok());
         assert!(url("ws://hub").is_err() && url("hub").is_err() && url("wss://").is_err());
     }

@@ -68,7 +68,11 @@ impl Credentials {
     /// # Errors
     /// When one cannot be read or is larger than [`PEM_BYTES_MAX`].
     pub fn from_files(certificate: &Path, key: &Path, ca: &Path) -> Result<Self, CredentialError> {
-        Ok(Self { certificate_pem: read(certificate)?, key_pem: read(key)?, ca_pem: read(ca)? })
+        Ok(Self {
+            certificate_pem: read(certificate)?,
+            key_pem: read(key)?,
+            ca_pem: read(ca)?,
+        })
     }
 
     /// The TLS configuration for the device's socket. It may be shared by as many devices as have this identity.
@@ -77,11 +81,18 @@ impl Credentials {
     /// When the PEM text holds no usable certificate, key or authority, or the key does not fit the certificate.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, CredentialError> {
         let chain = certificates(&self.certificate_pem, "certificate")?;
-        let key = PrivateKeyDer::from_pem_slice(&self.key_pem)
-            .map_err(|source| CredentialError::Pem { what: "private key", source })?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key_pem).map_err(|source| {
+            CredentialError::Pem {
+                what: "private key",
+                source,
+            }
+        })?;
         let mut config = builder(&authorities(&self.ca_pem)?)?
             .with_client_auth_cert(chain, key)
-            .map_err(|source| CredentialError::Tls { what: "certificate and key", source })?;
+            .map_err(|source| CredentialError::Tls {
+                what: "certificate and key",
+                source,
+            })?;
         // One session is all a device resumes; the default keeps room for hundreds.
         config.resumption = Resumption::in_memory_sessions(1);
         Ok(Arc::new(config))
@@ -113,27 +124,51 @@ fn builder(
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, CredentialError> {
     let mut roots = RootCertStore::empty();
     for authority in authorities {
-        roots.add(authority.clone()).map_err(|source| CredentialError::Tls { what: "CA certificate", source })?;
+        roots
+            .add(authority.clone())
+            .map_err(|source| CredentialError::Tls {
+                what: "CA certificate",
+                source,
+            })?;
     }
     let versions = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|source| CredentialError::Tls { what: "protocol versions", source })?;
+        .map_err(|source| CredentialError::Tls {
+            what: "protocol versions",
+            source,
+        })?;
     Ok(versions.with_root_certificates(roots))
 }
 
 fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CredentialError> {
     let found = certificates(pem, "CA certificate")?;
-    if found.is_empty() { Err(CredentialError::NoAuthority) } else { Ok(found) }
+    if found.is_empty() {
+        Err(CredentialError::NoAuthority)
+    } else {
+        Ok(found)
+    }
 }
 
-fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, CredentialError> {
-    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|source| CredentialError::Pem { what, source })
+fn certificates(
+    pem: &[u8],
+    what: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, CredentialError> {
+    CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|source| CredentialError::Pem { what, source })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CredentialError> {
-    let fail = |source| CredentialError::Read { path: path.to_owned(), source };
+    let fail = |source| CredentialError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let mut bytes = Vec::new();
-    File::open(path).map_err(fail)?.take(PEM_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(fail)?;
+    File::open(path)
+        .map_err(fail)?
+        .take(PEM_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(fail)?;
     if bytes.len() as u64 > PEM_BYTES_MAX {
         return Err(fail(io::Error::from(io::ErrorKind::FileTooLarge)));
     }

@@ -9,7 +9,9 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use reqwest::{
     Client, Response, StatusCode, Url,
-    header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER},
+    header::{
+        ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER,
+    },
     redirect::Policy,
 };
 use rustls::ClientConfig;
@@ -18,8 +20,8 @@ use sha2::{Digest, Sha256};
 use crate::{
     backoff::Jitter,
     limits::{
-        DOWNLOAD_ATTEMPTS_MAX, DOWNLOAD_ATTEMPTS_TOTAL_MAX, DOWNLOAD_CONNECT_TIMEOUT, DOWNLOAD_READ_TIMEOUT,
-        DOWNLOAD_RETRY_BASE, DOWNLOAD_RETRY_CAP, FIRMWARE_BYTES_MAX,
+        DOWNLOAD_ATTEMPTS_MAX, DOWNLOAD_ATTEMPTS_TOTAL_MAX, DOWNLOAD_CONNECT_TIMEOUT,
+        DOWNLOAD_READ_TIMEOUT, DOWNLOAD_RETRY_BASE, DOWNLOAD_RETRY_CAP, FIRMWARE_BYTES_MAX,
     },
     offer::Offer,
 };
@@ -95,7 +97,11 @@ impl Downloader {
             .no_proxy()
             .pool_max_idle_per_host(0)
             .build()?;
-        Ok(Self { client, plain_http: false, retry_base: DOWNLOAD_RETRY_BASE })
+        Ok(Self {
+            client,
+            plain_http: false,
+            retry_base: DOWNLOAD_RETRY_BASE,
+        })
     }
 
     /// Also follows `http://` URLs. The file is checked by digest and signature either way; off by default, since a
@@ -208,15 +214,31 @@ impl Fetch {
                         return Ok(Some(fresh));
                     }
                 }
-                Ok(None) if self.size.is_none_or(|size| self.offset >= size) => return self.finish(),
-                Ok(None) => self.pause(Cut { source: None, floor: Duration::ZERO }).await?,
-                Err(source) => self.pause(Cut { source: Some(source), floor: Duration::ZERO }).await?,
+                Ok(None) if self.size.is_none_or(|size| self.offset >= size) => {
+                    return self.finish();
+                }
+                Ok(None) => {
+                    self.pause(Cut {
+                        source: None,
+                        floor: Duration::ZERO,
+                    })
+                    .await?
+                }
+                Err(source) => {
+                    self.pause(Cut {
+                        source: Some(source),
+                        floor: Duration::ZERO,
+                    })
+                    .await?
+                }
             }
         }
     }
 
     fn take(&mut self, mut chunk: Bytes) -> Result<Option<Bytes>, DownloadError> {
-        let known = usize::try_from(self.skip).unwrap_or(usize::MAX).min(chunk.len());
+        let known = usize::try_from(self.skip)
+            .unwrap_or(usize::MAX)
+            .min(chunk.len());
         self.skip -= known as u64;
         let fresh = chunk.split_off(known);
         if fresh.is_empty() {
@@ -225,7 +247,10 @@ impl Fetch {
         self.offset = self.offset.saturating_add(fresh.len() as u64);
         let limit = self.size.unwrap_or(FIRMWARE_BYTES_MAX);
         if self.offset > limit {
-            return Err(DownloadError::WrongSize { expected: limit, actual: self.offset });
+            return Err(DownloadError::WrongSize {
+                expected: limit,
+                actual: self.offset,
+            });
         }
         self.hasher.update(&fresh);
         self.idle_attempts = 0;
@@ -234,7 +259,10 @@ impl Fetch {
 
     fn finish(&mut self) -> Result<Option<Bytes>, DownloadError> {
         if let Some(expected) = self.size.filter(|size| *size != self.offset) {
-            return Err(DownloadError::WrongSize { expected, actual: self.offset });
+            return Err(DownloadError::WrongSize {
+                expected,
+                actual: self.offset,
+            });
         }
         let digest: [u8; 32] = self.hasher.clone().finalize().into();
         if self.sha256.is_some_and(|expected| expected != digest) {
@@ -246,7 +274,10 @@ impl Fetch {
     async fn open(&mut self) -> Result<Opened, DownloadError> {
         self.attempts = self.attempts.saturating_add(1);
         self.idle_attempts = self.idle_attempts.saturating_add(1);
-        let mut request = self.client.get(self.url.clone()).header(ACCEPT_ENCODING, "identity");
+        let mut request = self
+            .client
+            .get(self.url.clone())
+            .header(ACCEPT_ENCODING, "identity");
         if self.offset > 0 {
             request = request.header(RANGE, format!("bytes={}-", self.offset));
             if let Some(etag) = &self.etag {
@@ -255,23 +286,43 @@ impl Fetch {
         }
         let response = match request.send().await {
             Ok(response) => response,
-            Err(source) => return Ok(Opened::Cut(Cut { source: Some(source), floor: Duration::ZERO })),
+            Err(source) => {
+                return Ok(Opened::Cut(Cut {
+                    source: Some(source),
+                    floor: Duration::ZERO,
+                }));
+            }
         };
         let status = response.status();
         match status {
             StatusCode::OK => self.start_over(&response)?,
             StatusCode::PARTIAL_CONTENT => self.carry_on(&response)?,
             StatusCode::RANGE_NOT_SATISFIABLE => return Err(DownloadError::Changed),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE => {
-                return Err(DownloadError::Expired { status: status.as_u16() });
+            StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_FOUND
+            | StatusCode::GONE => {
+                return Err(DownloadError::Expired {
+                    status: status.as_u16(),
+                });
             }
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
-                return Ok(Opened::Cut(Cut { source: None, floor: retry_after(response.headers()) }));
+                return Ok(Opened::Cut(Cut {
+                    source: None,
+                    floor: retry_after(response.headers()),
+                }));
             }
             _ if status.is_server_error() => {
-                return Ok(Opened::Cut(Cut { source: None, floor: retry_after(response.headers()) }));
+                return Ok(Opened::Cut(Cut {
+                    source: None,
+                    floor: retry_after(response.headers()),
+                }));
             }
-            _ => return Err(DownloadError::Unusable { status: status.as_u16() }),
+            _ => {
+                return Err(DownloadError::Unusable {
+                    status: status.as_u16(),
+                });
+            }
         }
         Ok(Opened::Body(Box::new(response)))
     }
@@ -289,8 +340,13 @@ impl Fetch {
 
     /// The rest of the file comes, if it starts where we are.
     fn carry_on(&mut self, response: &Response) -> Result<(), DownloadError> {
-        let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
-        let (start, total) = range.and_then(parse_content_range).ok_or(DownloadError::Changed)?;
+        let range = response
+            .headers()
+            .get(CONTENT_RANGE)
+            .and_then(|value| value.to_str().ok());
+        let (start, total) = range
+            .and_then(parse_content_range)
+            .ok_or(DownloadError::Changed)?;
         let etag = strong_etag(response.headers());
         if start != self.offset || (self.etag.is_some() && etag.is_some() && self.etag != etag) {
             return Err(DownloadError::Changed);
@@ -302,10 +358,13 @@ impl Fetch {
     fn settle_size(&mut self, found: Option<u64>) -> Result<(), DownloadError> {
         let Some(actual) = found else { return Ok(()) };
         match self.size {
-            Some(expected) if expected != actual => Err(DownloadError::WrongSize { expected, actual }),
-            None if actual > FIRMWARE_BYTES_MAX => {
-                Err(DownloadError::WrongSize { expected: FIRMWARE_BYTES_MAX, actual })
+            Some(expected) if expected != actual => {
+                Err(DownloadError::WrongSize { expected, actual })
             }
+            None if actual > FIRMWARE_BYTES_MAX => Err(DownloadError::WrongSize {
+                expected: FIRMWARE_BYTES_MAX,
+                actual,
+            }),
             Some(_) | None => {
                 self.size = Some(actual);
                 Ok(())
@@ -315,12 +374,24 @@ impl Fetch {
 
     async fn pause(&mut self, cut: Cut) -> Result<(), DownloadError> {
         self.body = None;
-        if self.idle_attempts >= DOWNLOAD_ATTEMPTS_MAX || self.attempts >= DOWNLOAD_ATTEMPTS_TOTAL_MAX {
-            return Err(DownloadError::GaveUp { attempts: self.attempts, source: cut.source });
+        if self.idle_attempts >= DOWNLOAD_ATTEMPTS_MAX
+            || self.attempts >= DOWNLOAD_ATTEMPTS_TOTAL_MAX
+        {
+            return Err(DownloadError::GaveUp {
+                attempts: self.attempts,
+                source: cut.source,
+            });
         }
-        let pause = self.jitter.pause(self.retry_base, DOWNLOAD_RETRY_CAP, self.idle_attempts);
+        let pause = self
+            .jitter
+            .pause(self.retry_base, DOWNLOAD_RETRY_CAP, self.idle_attempts);
         let pause = pause.max(cut.floor);
-        tracing::debug!(offset = self.offset, attempt = self.attempts, ?pause, "download cut, will resume");
+        tracing::debug!(
+            offset = self.offset,
+            attempt = self.attempts,
+            ?pause,
+            "download cut, will resume"
+        );
         tokio::time::sleep(pause).await;
         Ok(())
     }
@@ -328,11 +399,17 @@ impl Fetch {
 
 /// A tag that may stand in `If-Range`; weak ones may not.
 fn strong_etag(headers: &HeaderMap) -> Option<HeaderValue> {
-    headers.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")).cloned()
+    headers
+        .get(ETAG)
+        .filter(|tag| !tag.as_bytes().starts_with(b"W/"))
+        .cloned()
 }
 
 fn retry_after(headers: &HeaderMap) -> Duration {
-    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let seconds = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(0)).min(DOWNLOAD_RETRY_CAP)
 }
 
@@ -340,7 +417,11 @@ fn retry_after(headers: &HeaderMap) -> Duration {
 fn parse_content_range(text: &str) -> Option<(u64, Option<u64>)> {
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (start, _) = range.split_once('-')?;
-    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
+    let total = if total == "*" {
+        None
+    } else {
+        Some(total.parse().ok()?)
+    };
     Some((start.parse().ok()?, total))
 }
 

@@ -51,9 +51,11 @@ impl Firmware {
             ("nerves_fw_vcs_identifier", &self.vcs_identifier),
             ("nerves_fw_misc", &self.misc),
         ];
-        let all = required
-            .into_iter()
-            .chain(optional.into_iter().filter_map(|(key, value)| value.as_ref().map(|value| (key, value))));
+        let all = required.into_iter().chain(
+            optional
+                .into_iter()
+                .filter_map(|(key, value)| value.as_ref().map(|value| (key, value))),
+        );
         payload.extend(all.map(|(key, value)| (key.to_owned(), Value::String(value.clone()))));
     }
 }
@@ -65,9 +67,23 @@ mod tests {
     #[test]
     fn a_join_payload_holds_what_a_hub_requires_and_leaves_out_what_is_missing() {
         let mut payload = Map::new();
-        Firmware { uuid: "u".to_owned(), misc: Some("m".to_owned()), ..Firmware::default() }.describe(&mut payload);
-        assert_eq!(payload.get("nerves_fw_uuid"), Some(&Value::String("u".to_owned())));
-        assert_eq!(payload.get("nerves_fw_misc"), Some(&Value::String("m".to_owned())));
-        assert!(payload.contains_key("nerves_fw_architecture") && !payload.contains_key("nerves_fw_author"));
+        Firmware {
+            uuid: "u".to_owned(),
+            misc: Some("m".to_owned()),
+            ..Firmware::default()
+        }
+        .describe(&mut payload);
+        assert_eq!(
+            payload.get("nerves_fw_uuid"),
+            Some(&Value::String("u".to_owned()))
+        );
+        assert_eq!(
+            payload.get("nerves_fw_misc"),
+            Some(&Value::String("m".to_owned()))
+        );
+        assert!(
+            payload.contains_key("nerves_fw_architecture")
+                && !payload.contains_key("nerves_fw_author")
+        );
     }
 }

@@ -3,15 +3,22 @@
 //! Owns: everything is verified while it streams (size, SHA-256, signature, every resource), nothing is committed before
 //! all of it is good, and the firmware must be the one the offer named. Dropping the task leaves the running firmware.
 
+use std::path::Path;
+
+use bytes::Bytes;
 use hub_firmware::{Event, FirmwareError, Limits, PublicKey, StreamVerifier};
-use tokio::sync::mpsc;
+use tokio::{fs::File, io::AsyncReadExt as _};
 
 use crate::{
+    device::{UpdateSender, explain},
     download::{DownloadError, Downloader, Fetch},
+    firmware::Firmware,
     machine::{Stage, UpdateEvent},
     offer::Offer,
-    updater::{Install, Updater, UpdaterError},
+    updater::{Install, Updater, UpdaterError, describe},
 };
+
+const FILE_CHUNK_BYTES: usize = 64 * 1024;
 
 /// Why an update failed.
 #[derive(Debug, thiserror::Error)]
@@ -45,16 +52,17 @@ pub(crate) struct Job {
 }
 
 /// Runs one update and says how it went; ends early when nobody listens.
-pub(crate) async fn run(job: Job, events: mpsc::Sender<UpdateEvent>) {
+pub(crate) async fn run(job: Job, events: UpdateSender) {
     let last = match install(&job, &events).await {
         Ok(()) => UpdateEvent::Installed,
-        Err(error) => UpdateEvent::Failed { reason: crate::device::explain(&error) },
+        Err(error) => UpdateEvent::Failed {
+            reason: explain(&error),
+        },
     };
-    // A receiver that is gone cancelled the update.
-    let _ = events.send(last).await;
+    events.send(last).await;
 }
 
-async fn install(job: &Job, events: &mpsc::Sender<UpdateEvent>) -> Result<(), InstallError> {
+async fn install(job: &Job, events: &UpdateSender) -> Result<(), InstallError> {
     let mut fetch = job.downloader.fetch(&job.offer, job.seed)?;
     let mut verifier = StreamVerifier::new(&job.public_keys, Limits::default())?;
     let mut place = job.updater.begin().await?;
@@ -67,38 +75,67 @@ async fn install(job: &Job, events: &mpsc::Sender<UpdateEvent>) -> Result<(), In
         }
         place.raw(&chunk).await?;
         if percent.is_none() {
-            let _ = events.send(UpdateEvent::Started).await;
+            events.send(UpdateEvent::Started).await;
         }
         let now = percent_of(&fetch);
         if percent != Some(now) {
             percent = Some(now);
-            // Merged by the machine and may be dropped: a full queue only means that one is on its way already.
-            let _ = events.try_send(UpdateEvent::Progress { percent: now, stage: Stage::Downloading });
+            events.progress(now, Stage::Downloading);
         }
     }
     let verified = verifier.finish()?;
     commit(place, &verified, events).await
 }
 
+/// Installs a file from disk, as a factory does with the first firmware. It runs at the next start.
+///
+/// # Errors
+/// When the file cannot be read, is not signed by one of the keys, or cannot be installed.
+pub async fn install_file(
+    file: &Path,
+    updater: &Updater,
+    keys: &[PublicKey],
+) -> Result<Firmware, InstallError> {
+    let mut file = File::open(file).await.map_err(FirmwareError::Read)?;
+    let mut verifier = StreamVerifier::new(keys, Limits::default())?;
+    let mut place = updater.begin().await?;
+    let mut buffer = vec![0; FILE_CHUNK_BYTES];
+    loop {
+        let count = file.read(&mut buffer).await.map_err(FirmwareError::Read)?;
+        let Some(chunk) = buffer.get(..count).filter(|chunk| !chunk.is_empty()) else {
+            break;
+        };
+        for event in verifier.push(chunk) {
+            place.event(&event?).await?;
+        }
+        place.raw(&Bytes::copy_from_slice(chunk)).await?;
+    }
+    let verified = verifier.finish()?;
+    place.commit(&verified).await?;
+    Ok(describe(&verified))
+}
+
 /// Finishes, passing on what the updater says of its own progress.
 async fn commit(
     place: Install,
     verified: &hub_firmware::Firmware,
-    events: &mpsc::Sender<UpdateEvent>,
+    events: &UpdateSender,
 ) -> Result<(), InstallError> {
     let progress = match &place {
         Install::Fwup(install) => Some(install.progress()),
         Install::Ab(_) | Install::Simulated(_) => None,
     };
     let finish = place.commit(verified);
-    let Some(mut progress) = progress else { return Ok(finish.await?) };
+    let Some(mut progress) = progress else {
+        return Ok(finish.await?);
+    };
     tokio::pin!(finish);
     loop {
         tokio::select! {
             result = &mut finish => return Ok(result?),
             Ok(()) = progress.changed() => {
                 let percent = *progress.borrow_and_update();
-                let _ = events.try_send(UpdateEvent::Progress { percent, stage: Stage::Updating });
+                events.progress(percent, Stage::Updating);
             }
             // The program closed its output: only its end is left to wait for.
             else => return Ok(finish.await?),
@@ -110,13 +147,21 @@ async fn commit(
 fn check_offered(event: &Event, offer: &Offer) -> Result<(), InstallError> {
     match event {
         Event::Authentic(announced) if announced.uuid.to_string() != offer.uuid => {
-            Err(InstallError::OtherFirmware { offered: offer.uuid.clone(), found: announced.uuid.to_string() })
+            Err(InstallError::OtherFirmware {
+                offered: offer.uuid.clone(),
+                found: announced.uuid.to_string(),
+            })
         }
-        Event::Authentic(_) | Event::ResourceStart(_) | Event::Data(_) | Event::ResourceEnd(_) => Ok(()),
+        Event::Authentic(_) | Event::ResourceStart(_) | Event::Data(_) | Event::ResourceEnd(_) => {
+            Ok(())
+        }
     }
 }
 
 fn percent_of(fetch: &Fetch) -> u8 {
-    let percent = fetch.size().filter(|size| *size > 0).map_or(0, |size| fetch.offset().saturating_mul(100) / size);
+    let percent = fetch
+        .size()
+        .filter(|size| *size > 0)
+        .map_or(0, |size| fetch.offset().saturating_mul(100) / size);
     u8::try_from(percent.min(100)).unwrap_or(100)
 }

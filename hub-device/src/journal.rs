@@ -46,6 +46,8 @@ struct Disk {
     lines: usize,
     /// The tail beyond `length` may hold half a line.
     torn: bool,
+    /// Something could not be appended: only a rewrite makes the file whole again.
+    stale: bool,
 }
 
 impl Journal {
@@ -64,7 +66,11 @@ impl Journal {
         let path = directory.join(FILE_NAME);
         let fail = |action| {
             let path = path.clone();
-            move |source| JournalError { action, path, source }
+            move |source| JournalError {
+                action,
+                path,
+                source,
+            }
         };
         fs::create_dir_all(directory).map_err(fail("make the directory of"))?;
         let mut file = OpenOptions::new()
@@ -88,6 +94,7 @@ impl Journal {
             length,
             lines: records.len(),
             torn: length < size,
+            stale: false,
         };
         disk.mend().map_err(fail("mend"))?;
         sync_directory(directory).map_err(fail("sync the directory of"))?;
@@ -99,16 +106,33 @@ impl Journal {
     /// # Errors
     /// When the disk refuses; then none of these records is in the journal.
     pub fn append(&mut self, records: &[Record]) -> Result<(), JournalError> {
-        let Some(disk) = &mut self.disk else { return Ok(()) };
-        let fail = |path: &Path, source| JournalError { action: "append to", path: path.to_owned(), source };
+        let Some(disk) = &mut self.disk else {
+            return Ok(());
+        };
+        let fail = |path: &Path, source| JournalError {
+            action: "append to",
+            path: path.to_owned(),
+            source,
+        };
         let text = encode(records).map_err(|source| fail(&disk.path, source))?;
-        disk.append(&text, records.len()).map_err(|source| fail(&disk.path, source))
+        disk.append(&text, records.len()).map_err(|source| {
+            disk.stale = true;
+            fail(&disk.path, source)
+        })
     }
 
-    /// Whether the file has grown enough to be written anew.
+    /// Whether nothing is written at all.
+    #[must_use]
+    pub const fn is_in_memory(&self) -> bool {
+        self.disk.is_none()
+    }
+
+    /// Whether the file has grown enough to be written anew, or missed a record.
     #[must_use]
     pub fn wants_rewrite(&self) -> bool {
-        self.disk.as_ref().is_some_and(|disk| disk.lines > JOURNAL_LINES_MAX)
+        self.disk
+            .as_ref()
+            .is_some_and(|disk| disk.stale || disk.lines > JOURNAL_LINES_MAX)
     }
 
     /// Replaces the whole file by these records, in one atomic step.
@@ -116,9 +140,14 @@ impl Journal {
     /// # Errors
     /// When the disk refuses; then the old file stays.
     pub fn rewrite(&mut self, records: &[Record]) -> Result<(), JournalError> {
-        let Some(disk) = &mut self.disk else { return Ok(()) };
-        disk.rewrite(records)
-            .map_err(|source| JournalError { action: "rewrite", path: disk.path.clone(), source })
+        let Some(disk) = &mut self.disk else {
+            return Ok(());
+        };
+        disk.rewrite(records).map_err(|source| JournalError {
+            action: "rewrite",
+            path: disk.path.clone(),
+            source,
+        })
     }
 }
 
@@ -159,7 +188,7 @@ impl Disk {
         self.file = file;
         self.length = text.len() as u64;
         self.lines = records.len();
-        self.torn = false;
+        (self.torn, self.stale) = (false, false);
         sync_directory(&self.directory)
     }
 }
@@ -198,7 +227,9 @@ fn parse_line(line: &[u8]) -> Option<Record> {
     let line = line.strip_suffix(b"\n")?;
     let (check, rest) = line.split_at_checked(DIGEST_HEX)?;
     let json = rest.strip_prefix(b" ")?;
-    (digest(json).as_bytes() == check).then(|| serde_json::from_slice(json).ok()).flatten()
+    (digest(json).as_bytes() == check)
+        .then(|| serde_json::from_slice(json).ok())
+        .flatten()
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -219,13 +250,23 @@ mod tests {
     use crate::ledger::Report;
 
     fn kept(key: u64) -> Record {
-        Record::Kept(Report { key, event: "status_update".to_owned(), payload: json!({ "status": "failed", "n": key }) })
+        Record::Kept(Report {
+            key,
+            event: "status_update".to_owned(),
+            payload: json!({ "status": "failed", "n": key }),
+        })
     }
 
     fn keys(records: &[Record]) -> Vec<u64> {
         records
             .iter()
-            .filter_map(|record| if let Record::Kept(report) = record { Some(report.key) } else { None })
+            .filter_map(|record| {
+                if let Record::Kept(report) = record {
+                    Some(report.key)
+                } else {
+                    None
+                }
+            })
             .collect()
     }
 

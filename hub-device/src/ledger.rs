@@ -40,10 +40,16 @@ impl Outcome {
     pub fn new(status: CommandStatus, output: impl Into<String>) -> Self {
         let mut output: String = output.into();
         if output.len() > COMMAND_OUTPUT_BYTES_MAX {
-            let end = (0..=COMMAND_OUTPUT_BYTES_MAX).rev().find(|at| output.is_char_boundary(*at)).unwrap_or(0);
+            let end = (0..=COMMAND_OUTPUT_BYTES_MAX)
+                .rev()
+                .find(|at| output.is_char_boundary(*at))
+                .unwrap_or(0);
             output.truncate(end);
         }
-        Self { status, output: (!output.is_empty()).then_some(output) }
+        Self {
+            status,
+            output: (!output.is_empty()).then_some(output),
+        }
     }
 }
 
@@ -138,7 +144,11 @@ impl Ledger {
         match record {
             Record::Accepted { id, name, args } => {
                 if self.find(id).is_none() {
-                    self.commands.push_back(Remembered { id, name, progress: Progress::Waiting(args) });
+                    self.commands.push_back(Remembered {
+                        id,
+                        name,
+                        progress: Progress::Waiting(args),
+                    });
                     self.forget_oldest();
                 }
             }
@@ -169,7 +179,9 @@ impl Ledger {
 
     /// Takes back an acceptance that never reached the disk, so that the hub's next send counts as new.
     pub fn unaccept(&mut self, id: CommandId) {
-        self.commands.retain(|command| command.id != id || !matches!(command.progress, Progress::Waiting(_)));
+        self.commands.retain(|command| {
+            command.id != id || !matches!(command.progress, Progress::Waiting(_))
+        });
     }
 
     /// The remembered command of this id.
@@ -197,7 +209,11 @@ impl Ledger {
     /// A new report with the next key; not yet part of the memory.
     #[must_use]
     pub fn draft(&self, event: &str, payload: Value) -> Report {
-        Report { key: self.next_key, event: event.to_owned(), payload }
+        Report {
+            key: self.next_key,
+            event: event.to_owned(),
+            payload,
+        }
     }
 
     /// The records that end a command and keep its report.
@@ -207,7 +223,10 @@ impl Ledger {
         if let (Some(output), Some(object)) = (&outcome.output, payload.as_object_mut()) {
             object.insert("output".to_owned(), Value::String(output.clone()));
         }
-        [Record::Finished { id, outcome }, Record::Kept(self.draft("command_result", payload))]
+        [
+            Record::Finished { id, outcome },
+            Record::Kept(self.draft("command_result", payload)),
+        ]
     }
 
     /// The shortest list of records that rebuilds this memory.
@@ -217,14 +236,29 @@ impl Ledger {
         for Remembered { id, name, progress } in &self.commands {
             let (id, name) = (*id, name.clone());
             match progress {
-                Progress::Waiting(args) => records.push(Record::Accepted { id, name, args: args.clone() }),
+                Progress::Waiting(args) => records.push(Record::Accepted {
+                    id,
+                    name,
+                    args: args.clone(),
+                }),
                 Progress::Running => {
-                    records.push(Record::Accepted { id, name, args: Value::Null });
+                    records.push(Record::Accepted {
+                        id,
+                        name,
+                        args: Value::Null,
+                    });
                     records.push(Record::Started { id });
                 }
                 Progress::Done(outcome) => {
-                    records.push(Record::Accepted { id, name, args: Value::Null });
-                    records.push(Record::Finished { id, outcome: outcome.clone() });
+                    records.push(Record::Accepted {
+                        id,
+                        name,
+                        args: Value::Null,
+                    });
+                    records.push(Record::Finished {
+                        id,
+                        outcome: outcome.clone(),
+                    });
                 }
             }
         }
@@ -233,14 +267,20 @@ impl Ledger {
     }
 
     fn find_mut(&mut self, id: CommandId) -> Option<&mut Remembered> {
-        self.commands.iter_mut().rev().find(|command| command.id == id)
+        self.commands
+            .iter_mut()
+            .rev()
+            .find(|command| command.id == id)
     }
 
     /// Forgets the oldest finished command; one that has not ended is never forgotten, and the machine accepts no more
     /// of those than `COMMANDS_WAITING_MAX`. A journal that holds more all the same loses its oldest.
     fn forget_oldest(&mut self) {
         while self.commands.len() > COMMANDS_REMEMBERED_MAX {
-            let ended = self.commands.iter().position(|command| matches!(command.progress, Progress::Done(_)));
+            let ended = self
+                .commands
+                .iter()
+                .position(|command| matches!(command.progress, Progress::Done(_)));
             self.commands.remove(ended.unwrap_or(0));
         }
     }
@@ -255,7 +295,11 @@ mod tests {
     }
 
     fn accepted(number: u128) -> Record {
-        Record::Accepted { id: id(number), name: "identify".to_owned(), args: json!({"n": 1}) }
+        Record::Accepted {
+            id: id(number),
+            name: "identify".to_owned(),
+            args: json!({"n": 1}),
+        }
     }
 
     fn done() -> Outcome {
@@ -267,16 +311,27 @@ mod tests {
         let mut ledger = Ledger::replay([accepted(0), Record::Started { id: id(0) }]);
         for number in 1..200 {
             ledger.apply(accepted(number));
-            ledger.apply(Record::Finished { id: id(number), outcome: done() });
+            ledger.apply(Record::Finished {
+                id: id(number),
+                outcome: done(),
+            });
         }
         assert_eq!(ledger.commands().count(), COMMANDS_REMEMBERED_MAX);
-        assert_eq!(ledger.find(id(0)).map(|found| found.progress.clone()), Some(Progress::Running));
+        assert_eq!(
+            ledger.find(id(0)).map(|found| found.progress.clone()),
+            Some(Progress::Running)
+        );
         assert!(ledger.find(id(199)).is_some() && ledger.find(id(1)).is_none());
     }
 
     #[test]
     fn a_snapshot_rebuilds_the_same_memory() {
-        let mut ledger = Ledger::replay([accepted(1), accepted(2), Record::Started { id: id(2) }, accepted(3)]);
+        let mut ledger = Ledger::replay([
+            accepted(1),
+            accepted(2),
+            Record::Started { id: id(2) },
+            accepted(3),
+        ]);
         for record in ledger.finish(id(3), done()) {
             ledger.apply(record);
         }
@@ -292,8 +347,14 @@ mod tests {
         for record in ledger.finish(id(1), done()) {
             ledger.apply(record);
         }
-        ledger.apply(Record::Finished { id: id(1), outcome: Outcome::new(CommandStatus::Failed, "late") });
-        assert_eq!(ledger.find(id(1)).map(|found| found.progress.clone()), Some(Progress::Done(done())));
+        ledger.apply(Record::Finished {
+            id: id(1),
+            outcome: Outcome::new(CommandStatus::Failed, "late"),
+        });
+        assert_eq!(
+            ledger.find(id(1)).map(|found| found.progress.clone()),
+            Some(Progress::Done(done()))
+        );
         ledger.apply(Record::Replied { key: 0 });
         assert_eq!(ledger.reports().count(), 0);
         assert_eq!(ledger.draft("x", Value::Null).key, 1);
@@ -301,7 +362,14 @@ mod tests {
 
     #[test]
     fn output_is_cut_at_a_character() {
-        let outcome = Outcome::new(CommandStatus::Succeeded, "é".repeat(COMMAND_OUTPUT_BYTES_MAX));
-        assert!(outcome.output.is_some_and(|output| output.len() <= COMMAND_OUTPUT_BYTES_MAX));
+        let outcome = Outcome::new(
+            CommandStatus::Succeeded,
+            "é".repeat(COMMAND_OUTPUT_BYTES_MAX),
+        );
+        assert!(
+            outcome
+                .output
+                .is_some_and(|output| output.len() <= COMMAND_OUTPUT_BYTES_MAX)
+        );
     }
 }

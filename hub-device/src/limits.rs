@@ -126,4 +126,7 @@ pub const LOG_LINE_BYTES_MAX: usize = 256;
 
 const _: () = assert!(COMMANDS_WAITING_MAX < COMMANDS_REMEMBERED_MAX);
 const _: () = assert!(READ_BUFFER_BYTES <= MESSAGE_BYTES_MAX);
-const _: () = assert!(COMMAND_OUTPUT_BYTES_MAX * 6 < MESSAGE_BYTES_MAX, "an output of control characters still fits a frame");
+const _: () = assert!(
+    COMMAND_OUTPUT_BYTES_MAX * 6 < MESSAGE_BYTES_MAX,
+    "an output of control characters still fits a frame"
+);

@@ -167,12 +167,18 @@ pub struct Machine {
     downgrades: Downgrades,
     jitter: Jitter,
     next_ref: u64,
+    joins: u64,
 }
 
 impl Machine {
     /// A machine that has not started. `seed` feeds its jitter.
     #[must_use]
-    pub fn new(ledger: Ledger, firmware: Option<Firmware>, downgrades: Downgrades, seed: u64) -> Self {
+    pub fn new(
+        ledger: Ledger,
+        firmware: Option<Firmware>,
+        downgrades: Downgrades,
+        seed: u64,
+    ) -> Self {
         Self {
             link: Link::Idle,
             device: Channel::default(),
@@ -189,6 +195,7 @@ impl Machine {
             downgrades,
             jitter: Jitter::new(seed),
             next_ref: 1,
+            joins: 0,
         }
     }
 
@@ -236,13 +243,34 @@ impl Machine {
 
     /// Topics of the group channels joined now.
     pub fn joined_groups(&self) -> impl Iterator<Item = &str> {
-        self.groups.iter().filter(|(_, channel)| channel.is_joined()).map(|(topic, _)| topic.as_str())
+        self.groups
+            .iter()
+            .filter(|(_, channel)| channel.is_joined())
+            .map(|(topic, _)| topic.as_str())
     }
 
     /// Whether the device channel is joined.
     #[must_use]
     pub fn is_online(&self) -> bool {
         self.link.is_open() && self.device.is_joined()
+    }
+
+    /// Whether the device restarts now.
+    #[must_use]
+    pub fn is_rebooting(&self) -> bool {
+        self.link == Link::Rebooting
+    }
+
+    /// Whether an update is under way.
+    #[must_use]
+    pub fn is_updating(&self) -> bool {
+        self.updating.uuid().is_some()
+    }
+
+    /// Times the device channel was joined.
+    #[must_use]
+    pub const fn joins(&self) -> u64 {
+        self.joins
     }
 
     /// Carries on with whatever time or the event made possible.
@@ -286,20 +314,36 @@ impl Machine {
         }
         match &*frame.event {
             "phx_reply" => self.on_reply(number(frame.reference.as_ref()), &payload, now, effects),
-            "phx_error" => self.on_channel_error(&frame.topic, frame.join_ref.as_ref(), now, effects),
-            "phx_close" => self.on_channel_closed(&frame.topic, frame.join_ref.as_ref(), now, effects),
+            "phx_error" => {
+                self.on_channel_error(&frame.topic, frame.join_ref.as_ref(), now, effects)
+            }
+            "phx_close" => {
+                self.on_channel_closed(&frame.topic, frame.join_ref.as_ref(), now, effects)
+            }
             event => self.on_push(event, &frame, payload, now, effects),
         }
     }
 
-    fn on_push(&mut self, event: &str, frame: &Frame, payload: Value, now: Duration, effects: &mut Vec<Effect>) {
+    fn on_push(
+        &mut self,
+        event: &str,
+        frame: &Frame,
+        payload: Value,
+        now: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
         if !self.delivers(&frame.topic, frame.join_ref.as_ref()) {
-            return note(effects, &frame.topic, "push on a channel that is not joined");
+            return note(
+                effects,
+                &frame.topic,
+                "push on a channel that is not joined",
+            );
         }
         let on_device = self.is_device_topic(&frame.topic);
         match event {
             "join" if on_device => self.on_group_join(&payload, effects),
             "leave" if on_device => self.on_group_leave(&payload, effects),
+            "error" => note(effects, &frame.topic, "the hub could not read a message"),
             "reconnect" => self.on_reconnect(&payload, now),
             "firmware_update" => self.on_offer(&payload, now, effects),
             name => self.on_command(name, payload, effects),
@@ -335,7 +379,10 @@ fn number(reference: Option<&Ref>) -> Option<u64> {
 
 /// A pause the hub asked for, cut to what the device will follow.
 fn hub_delay(payload: &Value, key: &str) -> Option<Duration> {
-    payload.get(key)?.as_u64().map(|millis| Duration::from_millis(millis).min(crate::limits::HUB_DELAY_CAP))
+    payload
+        .get(key)?
+        .as_u64()
+        .map(|millis| Duration::from_millis(millis).min(crate::limits::HUB_DELAY_CAP))
 }
 
 #[cfg(test)]

@@ -48,21 +48,36 @@ impl Offer {
     /// When it misses something or is out of bounds.
     pub fn parse(payload: &Value) -> Result<Self, OfferError> {
         let meta = payload.get("firmware_meta").unwrap_or(&Value::Null);
-        let text = |key: &str| payload.get(key).or_else(|| meta.get(key)).and_then(Value::as_str);
-        let uuid = text("uuid").filter(|uuid| !uuid.is_empty() && uuid.len() <= 64).ok_or(OfferError::NoFirmware)?;
+        let text = |key: &str| {
+            payload
+                .get(key)
+                .or_else(|| meta.get(key))
+                .and_then(Value::as_str)
+        };
+        let uuid = text("uuid")
+            .filter(|uuid| !uuid.is_empty() && uuid.len() <= 64)
+            .ok_or(OfferError::NoFirmware)?;
         let url = text("url").or_else(|| text("firmware_url"));
-        let url = url.filter(|url| !url.is_empty() && url.len() <= URL_BYTES_MAX).ok_or(OfferError::BadUrl)?;
+        let url = url
+            .filter(|url| !url.is_empty() && url.len() <= URL_BYTES_MAX)
+            .ok_or(OfferError::BadUrl)?;
         let size = payload.get("size").and_then(Value::as_u64);
         if size.is_some_and(|size| size > FIRMWARE_BYTES_MAX) {
             return Err(OfferError::TooLarge);
         }
         let sha256 = text("sha256").or_else(|| text("checksum"));
-        let sha256 = sha256.map(|hex| unhex(hex).ok_or(OfferError::BadDigest)).transpose()?;
+        let sha256 = sha256
+            .map(|hex| unhex(hex).ok_or(OfferError::BadDigest))
+            .transpose()?;
         Ok(Self {
             id: text("id").unwrap_or_default().chars().take(128).collect(),
             url: url.to_owned(),
             uuid: uuid.to_ascii_lowercase(),
-            version: text("version").unwrap_or_default().chars().take(128).collect(),
+            version: text("version")
+                .unwrap_or_default()
+                .chars()
+                .take(128)
+                .collect(),
             size,
             sha256,
         })
@@ -75,7 +90,9 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
         return None;
     }
     for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+        let pair = std::str::from_utf8(pair)
+            .ok()
+            .filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
         *byte = u8::from_str_radix(pair, 16).ok()?;
     }
     Some(digest)
@@ -91,10 +108,17 @@ mod tests {
     fn reads_new_and_old_names() {
         let new = json!({"id": "i", "url": "https://h/f", "uuid": "AB", "version": "1", "size": 5, "sha256": "0A".repeat(32)});
         let offer = Offer::parse(&new).unwrap();
-        assert_eq!((offer.uuid.as_str(), offer.size, offer.sha256), ("ab", Some(5), Some([10; 32])));
-        let old = json!({"firmware_url": "https://h/f", "firmware_meta": {"uuid": "u", "version": "2"}});
+        assert_eq!(
+            (offer.uuid.as_str(), offer.size, offer.sha256),
+            ("ab", Some(5), Some([10; 32]))
+        );
+        let old =
+            json!({"firmware_url": "https://h/f", "firmware_meta": {"uuid": "u", "version": "2"}});
         let offer = Offer::parse(&old).unwrap();
-        assert_eq!((offer.uuid.as_str(), offer.version.as_str(), offer.sha256), ("u", "2", None));
+        assert_eq!(
+            (offer.uuid.as_str(), offer.version.as_str(), offer.sha256),
+            ("u", "2", None)
+        );
     }
 
     #[test]
@@ -103,7 +127,13 @@ mod tests {
         assert_eq!(parse(json!({"url": "https://h/f"})), OfferError::NoFirmware);
         assert_eq!(parse(json!(null)), OfferError::NoFirmware);
         assert_eq!(parse(json!({"uuid": "u", "url": 5})), OfferError::BadUrl);
-        assert_eq!(parse(json!({"uuid": "u", "url": "h", "sha256": "+f".repeat(32)})), OfferError::BadDigest);
-        assert_eq!(parse(json!({"uuid": "u", "url": "h", "size": u64::MAX})), OfferError::TooLarge);
+        assert_eq!(
+            parse(json!({"uuid": "u", "url": "h", "sha256": "+f".repeat(32)})),
+            OfferError::BadDigest
+        );
+        assert_eq!(
+            parse(json!({"uuid": "u", "url": "h", "size": u64::MAX})),
+            OfferError::TooLarge
+        );
     }
 }

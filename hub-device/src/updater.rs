@@ -170,7 +170,19 @@ pub fn describe(verified: &Verified) -> Firmware {
 
 /// Name of a resource's file inside a slot: its place, then what is harmless of its name.
 pub(crate) fn resource_file(announced: &Announced, index: usize) -> String {
-    let name = announced.resources.get(index).map_or("", |resource| resource.name.as_str());
-    let harmless = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };
-    format!("{index:04}-{}", name.chars().map(harmless).take(128).collect::<String>())
+    let name = announced
+        .resources
+        .get(index)
+        .map_or("", |resource| resource.name.as_str());
+    let harmless = |c: char| {
+        if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') {
+            c
+        } else {
+            '_'
+        }
+    };
+    format!(
+        "{index:04}-{}",
+        name.chars().map(harmless).take(128).collect::<String>()
+    )
 }

@@ -10,7 +10,9 @@ use hub_proto::frame::Ref;
 use serde_json::{Map, Value, json};
 
 use super::{Effect, Machine, Outgoing, hub_delay, note, number};
-use crate::limits::{GROUPS_MAX, JOIN_REPLY_WAIT, JOIN_SILENCES_MAX, REJOIN_BASE, REJOIN_CAP, TOPIC_BYTES_MAX};
+use crate::limits::{
+    GROUPS_MAX, JOIN_REPLY_WAIT, JOIN_SILENCES_MAX, REJOIN_BASE, REJOIN_CAP, TOPIC_BYTES_MAX,
+};
 
 /// Topic of heartbeats.
 pub(super) const PHOENIX: &str = "phoenix";
@@ -45,11 +47,19 @@ pub(super) struct Channel {
 
 impl Channel {
     const fn joined(reference: u64) -> Self {
-        Self { standing: Standing::Joined { reference }, attempts: 0, silences: 0 }
+        Self {
+            standing: Standing::Joined { reference },
+            attempts: 0,
+            silences: 0,
+        }
     }
 
     const fn again(until: Duration, attempts: u32) -> Self {
-        Self { standing: Standing::Waiting { until }, attempts: attempts.saturating_add(1), silences: 0 }
+        Self {
+            standing: Standing::Waiting { until },
+            attempts: attempts.saturating_add(1),
+            silences: 0,
+        }
     }
 
     pub(super) const fn is_joined(&self) -> bool {
@@ -59,14 +69,20 @@ impl Channel {
     const fn join_ref(&self) -> Option<u64> {
         match self.standing {
             Standing::Joining { reference, .. } | Standing::Joined { reference } => Some(reference),
-            Standing::Away | Standing::Waiting { .. } | Standing::Leaving { .. } | Standing::Refused => None,
+            Standing::Away
+            | Standing::Waiting { .. }
+            | Standing::Leaving { .. }
+            | Standing::Refused => None,
         }
     }
 
     const fn deadline(&self) -> Option<Duration> {
         match self.standing {
             Standing::Joining { until, .. } | Standing::Waiting { until } => Some(until),
-            Standing::Away | Standing::Joined { .. } | Standing::Leaving { .. } | Standing::Refused => None,
+            Standing::Away
+            | Standing::Joined { .. }
+            | Standing::Leaving { .. }
+            | Standing::Refused => None,
         }
     }
 
@@ -79,7 +95,10 @@ impl Channel {
 impl Machine {
     /// Topic of the device channel: the running firmware is part of it.
     pub(super) fn device_topic(&self) -> String {
-        self.firmware.as_ref().map_or_else(|| "device".to_owned(), |firmware| format!("device:{}", firmware.uuid))
+        self.firmware.as_ref().map_or_else(
+            || "device".to_owned(),
+            |firmware| format!("device:{}", firmware.uuid),
+        )
     }
 
     pub(super) fn is_device_topic(&self, topic: &str) -> bool {
@@ -101,7 +120,10 @@ impl Machine {
             payload.insert("currently_downloading_uuid".to_owned(), json!(uuid));
         }
         let reference = self.fresh_ref();
-        self.device.standing = Standing::Joining { reference, until: now + JOIN_REPLY_WAIT };
+        self.device.standing = Standing::Joining {
+            reference,
+            until: now + JOIN_REPLY_WAIT,
+        };
         let topic = self.device_topic();
         effects.push(join_frame(reference, topic, Value::Object(payload)));
     }
@@ -118,7 +140,9 @@ impl Machine {
         if self.is_device_topic(topic) {
             return self.device.owns(join_ref);
         }
-        self.groups.get(topic).is_some_and(|channel| channel.owns(join_ref))
+        self.groups
+            .get(topic)
+            .is_some_and(|channel| channel.owns(join_ref))
     }
 
     pub(super) fn on_reply(
@@ -131,7 +155,8 @@ impl Machine {
         let Some(reference) = reference else { return };
         let accepted = payload.get("status").and_then(Value::as_str) == Some("ok");
         let response = payload.get("response").unwrap_or(&Value::Null);
-        if matches!(self.device.standing, Standing::Joining { reference: wanted, .. } if wanted == reference) {
+        if matches!(self.device.standing, Standing::Joining { reference: wanted, .. } if wanted == reference)
+        {
             return if accepted {
                 self.on_device_joined(reference, response, effects);
             } else {
@@ -175,7 +200,10 @@ impl Machine {
         now: Duration,
         effects: &mut Vec<Effect>,
     ) {
-        let left = self.groups.get(topic).is_some_and(|channel| matches!(channel.standing, Standing::Leaving { .. }));
+        let left = self
+            .groups
+            .get(topic)
+            .is_some_and(|channel| matches!(channel.standing, Standing::Leaving { .. }));
         if left {
             self.groups.remove(topic);
         } else {
@@ -223,13 +251,19 @@ impl Machine {
             return;
         }
         let due = |channel: &Channel| {
-            channel.standing == Standing::Away || channel.deadline().is_some_and(|until| until <= now)
+            channel.standing == Standing::Away
+                || channel.deadline().is_some_and(|until| until <= now)
         };
-        let Self { groups, next_ref, .. } = self;
+        let Self {
+            groups, next_ref, ..
+        } = self;
         for (topic, channel) in groups.iter_mut().filter(|(_, channel)| due(channel)) {
             let reference = *next_ref;
             *next_ref = next_ref.wrapping_add(1);
-            channel.standing = Standing::Joining { reference, until: now + JOIN_REPLY_WAIT };
+            channel.standing = Standing::Joining {
+                reference,
+                until: now + JOIN_REPLY_WAIT,
+            };
             effects.push(join_frame(reference, topic.clone(), json!({})));
         }
     }
@@ -238,7 +272,11 @@ impl Machine {
         if !self.link.is_open() {
             return None;
         }
-        let groups = self.groups.values().filter(|_| self.device.is_joined()).filter_map(Channel::deadline);
+        let groups = self
+            .groups
+            .values()
+            .filter(|_| self.device.is_joined())
+            .filter_map(Channel::deadline);
         self.device.deadline().into_iter().chain(groups).min()
     }
 
@@ -256,10 +294,17 @@ impl Machine {
 
     fn on_device_joined(&mut self, reference: u64, response: &Value, effects: &mut Vec<Effect>) {
         self.device = Channel::joined(reference);
-        let Some(named) = response.get("groups").and_then(Value::as_array) else { return };
+        self.joins = self.joins.saturating_add(1);
+        let Some(named) = response.get("groups").and_then(Value::as_array) else {
+            return;
+        };
         let named: Vec<&str> = named.iter().filter_map(Value::as_str).collect();
-        let gone: Vec<String> =
-            self.groups.keys().filter(|topic| !named.contains(&topic.as_str())).cloned().collect();
+        let gone: Vec<String> = self
+            .groups
+            .keys()
+            .filter(|topic| !named.contains(&topic.as_str()))
+            .cloned()
+            .collect();
         for topic in gone {
             self.unfollow(&topic, effects);
         }
@@ -274,20 +319,31 @@ impl Machine {
         }
         if let Some(channel) = self.groups.get_mut(topic) {
             // Asked for anew: a refusal or a leave on its way no longer counts.
-            if matches!(channel.standing, Standing::Refused | Standing::Leaving { .. }) {
+            if matches!(
+                channel.standing,
+                Standing::Refused | Standing::Leaving { .. }
+            ) {
                 *channel = Channel::default();
             }
         } else if self.groups.len() < GROUPS_MAX {
             self.groups.insert(topic.to_owned(), Channel::default());
         } else {
-            note(effects, topic, "more group channels than the device follows");
+            note(
+                effects,
+                topic,
+                "more group channels than the device follows",
+            );
         }
     }
 
     fn unfollow(&mut self, topic: &String, effects: &mut Vec<Effect>) {
         let reference = self.next_ref;
         let Some(channel) = self.groups.get_mut(topic) else {
-            return note(effects, topic, "asked to leave a channel that is not followed");
+            return note(
+                effects,
+                topic,
+                "asked to leave a channel that is not followed",
+            );
         };
         let Some(join_ref) = channel.join_ref() else {
             if !matches!(channel.standing, Standing::Leaving { .. }) {
@@ -315,11 +371,21 @@ impl Machine {
         effects: &mut Vec<Effect>,
     ) {
         let Self { groups, jitter, .. } = self;
-        let found = groups.iter_mut().find(|(_, channel)| match channel.standing {
-            Standing::Joining { reference: wanted, .. } | Standing::Leaving { reference: wanted } => wanted == reference,
-            Standing::Away | Standing::Joined { .. } | Standing::Waiting { .. } | Standing::Refused => false,
-        });
-        let Some((topic, channel)) = found else { return };
+        let found = groups
+            .iter_mut()
+            .find(|(_, channel)| match channel.standing {
+                Standing::Joining {
+                    reference: wanted, ..
+                }
+                | Standing::Leaving { reference: wanted } => wanted == reference,
+                Standing::Away
+                | Standing::Joined { .. }
+                | Standing::Waiting { .. }
+                | Standing::Refused => false,
+            });
+        let Some((topic, channel)) = found else {
+            return;
+        };
         if matches!(channel.standing, Standing::Leaving { .. }) {
             let topic = topic.clone();
             groups.remove(&topic);
@@ -342,5 +408,11 @@ impl Machine {
 }
 
 fn join_frame(reference: u64, topic: String, payload: Value) -> Effect {
-    Effect::Send(Outgoing { join_ref: Some(reference), reference, topic, event: "phx_join".into(), payload })
+    Effect::Send(Outgoing {
+        join_ref: Some(reference),
+        reference,
+        topic,
+        event: "phx_join".into(),
+        payload,
+    })
 }

@@ -32,7 +32,10 @@ impl Machine {
             let outcome = if was_reboot {
                 Outcome::new(CommandStatus::Succeeded, "")
             } else {
-                Outcome::new(CommandStatus::Failed, "the device restarted before the command ended")
+                Outcome::new(
+                    CommandStatus::Failed,
+                    "the device restarted before the command ended",
+                )
             };
             self.finish_command(id, outcome, effects);
         }
@@ -49,7 +52,9 @@ impl Machine {
             .as_object_mut()
             .and_then(|object| object.remove("id"))
             .and_then(|id| id.as_str().and_then(|id| id.parse::<CommandId>().ok()));
-        let Some(id) = id else { return note(effects, name, "event without a command id") };
+        let Some(id) = id else {
+            return note(effects, name, "event without a command id");
+        };
         if self.ledger.find(id).is_some() {
             return self.answer_again(id, effects);
         }
@@ -60,13 +65,26 @@ impl Machine {
             // Without an acknowledgement the hub sends it again when there is room.
             return note(effects, name, "too many commands are waiting");
         }
-        let record = Record::Accepted { id, name: name.to_owned(), args: payload };
+        let record = Record::Accepted {
+            id,
+            name: name.to_owned(),
+            args: payload,
+        };
         self.ledger.apply(record.clone());
         self.unsaved.push(id);
-        effects.push(Effect::Persist { id, records: vec![record] });
+        effects.push(Effect::Persist {
+            id,
+            records: vec![record],
+        });
     }
 
-    pub(super) fn on_persisted(&mut self, id: CommandId, saved: bool, now: Duration, effects: &mut Vec<Effect>) {
+    pub(super) fn on_persisted(
+        &mut self,
+        id: CommandId,
+        saved: bool,
+        now: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
         if let Some(at) = self.unsaved.iter().position(|unsaved| *unsaved == id) {
             self.unsaved.swap_remove(at);
             if saved {
@@ -74,25 +92,39 @@ impl Machine {
                 self.acknowledge(id, effects);
             } else {
                 self.ledger.unaccept(id);
-                note(effects, "command", "not acknowledged: the journal cannot be written");
+                note(
+                    effects,
+                    "command",
+                    "not acknowledged: the journal cannot be written",
+                );
             }
             return;
         }
         if self.running_command != Some(id) {
             return;
         }
-        let Some(command) = self.ledger.find(id).cloned() else { return };
+        let Some(command) = self.ledger.find(id).cloned() else {
+            return;
+        };
         match command.progress {
             Progress::Waiting(args) if saved => {
                 self.ledger.apply(Record::Started { id });
-                effects.push(Effect::Run { id, name: command.name, args });
+                effects.push(Effect::Run {
+                    id,
+                    name: command.name,
+                    args,
+                });
             }
             Progress::Waiting(_) => {
                 // It was acknowledged and has not begun: it keeps its place until the disk takes its start.
                 self.running_command = None;
                 self.queue.push_front(id);
                 self.start_after = now + JOURNAL_RETRY;
-                note(effects, "command", "not started: the journal cannot be written");
+                note(
+                    effects,
+                    "command",
+                    "not started: the journal cannot be written",
+                );
             }
             Progress::Running | Progress::Done(_) => {}
         }
@@ -110,7 +142,10 @@ impl Machine {
         }
         self.running_command = None;
         let restarts = outcome.status == CommandStatus::Succeeded
-            && self.ledger.find(id).is_some_and(|command| command.name == REBOOT);
+            && self
+                .ledger
+                .find(id)
+                .is_some_and(|command| command.name == REBOOT);
         self.finish_command(id, outcome, effects);
         if restarts {
             self.plan_reboot(now, effects);
@@ -119,17 +154,27 @@ impl Machine {
 
     /// Starts the next command, unless one runs or a restart is near: what waits then runs after the restart.
     pub(super) fn settle_commands(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        if self.running_command.is_some() || self.reboot.is_some() || self.is_down() || self.start_after > now {
+        if self.running_command.is_some()
+            || self.reboot.is_some()
+            || self.is_down()
+            || self.start_after > now
+        {
             return;
         }
         if let Some(id) = self.queue.pop_front() {
             self.running_command = Some(id);
-            effects.push(Effect::Persist { id, records: vec![Record::Started { id }] });
+            effects.push(Effect::Persist {
+                id,
+                records: vec![Record::Started { id }],
+            });
         }
     }
 
     pub(super) fn commands_deadline(&self) -> Option<Duration> {
-        let blocked = self.running_command.is_some() || self.reboot.is_some() || self.is_down() || self.queue.is_empty();
+        let blocked = self.running_command.is_some()
+            || self.reboot.is_some()
+            || self.is_down()
+            || self.queue.is_empty();
         (!blocked).then_some(self.start_after)
     }
 
@@ -145,12 +190,15 @@ impl Machine {
             return;
         }
         self.acknowledge(id, effects);
-        let Some(Progress::Done(outcome)) = self.ledger.find(id).map(|command| command.progress.clone()) else { return };
+        let Some(Progress::Done(outcome)) =
+            self.ledger.find(id).map(|command| command.progress.clone())
+        else {
+            return;
+        };
         let text = id.to_string();
-        let waits = self
-            .ledger
-            .reports()
-            .any(|report| report.event == "command_result" && report.payload.get("id") == Some(&json!(text)));
+        let waits = self.ledger.reports().any(|report| {
+            report.event == "command_result" && report.payload.get("id") == Some(&json!(text))
+        });
         if !waits {
             let [_, report] = self.ledger.finish(id, outcome);
             self.record(report, effects);
@@ -162,8 +210,15 @@ impl Machine {
     }
 
     /// Pushes on the device channel if it is joined; what must not be lost goes through the ledger instead.
-    pub(super) fn push_device(&mut self, event: &'static str, payload: Value, effects: &mut Vec<Effect>) {
-        let Some(join_ref) = self.device_join_ref().filter(|_| self.link.is_open()) else { return };
+    pub(super) fn push_device(
+        &mut self,
+        event: &'static str,
+        payload: Value,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(join_ref) = self.device_join_ref().filter(|_| self.link.is_open()) else {
+            return;
+        };
         let reference = self.fresh_ref();
         effects.push(Effect::Send(Outgoing {
             join_ref: Some(join_ref),

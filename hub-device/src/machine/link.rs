@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
-use hub_proto::close::{self, Reconnect};
+use hub_proto::close::Reconnect;
 use serde_json::{Value, json};
 
 use super::{Effect, Machine, Outgoing, channels, hub_delay, note};
 use crate::limits::{
-    CONNECTION_STABLE_AFTER, HEARTBEAT_INTERVAL, RECONNECT_BASE, RECONNECT_CAP, RECONNECT_REFUSED_CAP,
+    CONNECTION_STABLE_AFTER, HEARTBEAT_INTERVAL, RECONNECT_BASE, RECONNECT_CAP,
+    RECONNECT_REFUSED_CAP,
 };
 
 /// The one socket.
@@ -56,7 +57,9 @@ impl Link {
 
 impl Machine {
     pub(super) fn dial(&mut self, effects: &mut Vec<Effect>) {
-        self.link = Link::Dialing { attempts: self.link.attempts() };
+        self.link = Link::Dialing {
+            attempts: self.link.attempts(),
+        };
         effects.push(Effect::Connect);
     }
 
@@ -66,13 +69,21 @@ impl Machine {
         };
         // The first beat comes early by chance, so that devices that connected together do not beat together.
         let heartbeat_due = now + self.jitter.within(HEARTBEAT_INTERVAL);
-        self.link = Link::Open(Open { attempts, since: now, heartbeat_due, heartbeat_ref: None, leave_at: None });
+        self.link = Link::Open(Open {
+            attempts,
+            since: now,
+            heartbeat_due,
+            heartbeat_ref: None,
+            leave_at: None,
+        });
         self.join_device(now, effects);
     }
 
     pub(super) fn on_open_failed(&mut self, retry_after: Option<Duration>, now: Duration) {
         if let Link::Dialing { attempts } = self.link {
-            let floor = retry_after.unwrap_or_default().min(crate::limits::HUB_DELAY_CAP);
+            let floor = retry_after
+                .unwrap_or_default()
+                .min(crate::limits::HUB_DELAY_CAP);
             self.wait_to_dial(attempts, RECONNECT_CAP, floor, now);
         }
     }
@@ -82,12 +93,17 @@ impl Machine {
         let lasted = now.saturating_sub(open.since) >= CONNECTION_STABLE_AFTER;
         let attempts = if lasted { 0 } else { open.attempts };
         // A drain closes the socket before the time it asked for: what is left of that time is still waited.
-        let floor = open.leave_at.map_or(Duration::ZERO, |at| at.saturating_sub(now));
+        let floor = open
+            .leave_at
+            .map_or(Duration::ZERO, |at| at.saturating_sub(now));
         self.forget_channels();
-        match code.map_or(Reconnect::Backoff, close::class_of) {
+        match Reconnect::of_code(code) {
             Reconnect::Now if floor > Duration::ZERO => self.wait_exactly(floor, attempts, now),
-            Reconnect::Now | Reconnect::Backoff => self.wait_to_dial(attempts, RECONNECT_CAP, floor, now),
-            Reconnect::Never => self.wait_to_dial(u32::MAX, RECONNECT_REFUSED_CAP, floor, now),
+            // Never answers a close of ours, and a device that still runs wants its hub: as any lost socket.
+            Reconnect::Now | Reconnect::Backoff | Reconnect::Never => {
+                self.wait_to_dial(attempts, RECONNECT_CAP, floor, now);
+            }
+            Reconnect::Rarely => self.wait_to_dial(u32::MAX, RECONNECT_REFUSED_CAP, floor, now),
         }
     }
 
@@ -112,7 +128,10 @@ impl Machine {
             Link::Open(open) if open.leave_at.is_some_and(|at| at <= now) => {
                 effects.push(Effect::Disconnect);
                 self.forget_channels();
-                self.link = Link::Waiting { until: now, attempts: 0 };
+                self.link = Link::Waiting {
+                    until: now,
+                    attempts: 0,
+                };
                 self.dial(effects);
             }
             Link::Open(open) if open.heartbeat_due <= now && open.heartbeat_ref.is_some() => {
@@ -120,7 +139,11 @@ impl Machine {
                 self.give_up_socket(now, effects);
             }
             Link::Open(open) if open.heartbeat_due <= now => self.beat(now, effects),
-            Link::Waiting { .. } | Link::Open(_) | Link::Idle | Link::Dialing { .. } | Link::Rebooting => {}
+            Link::Waiting { .. }
+            | Link::Open(_)
+            | Link::Idle
+            | Link::Dialing { .. }
+            | Link::Rebooting => {}
         }
     }
 
@@ -144,18 +167,32 @@ impl Machine {
     pub(super) fn link_deadline(&self) -> Option<Duration> {
         match &self.link {
             Link::Waiting { until, .. } => Some(*until),
-            Link::Open(open) => Some(open.leave_at.map_or(open.heartbeat_due, |at| at.min(open.heartbeat_due))),
+            Link::Open(open) => Some(
+                open.leave_at
+                    .map_or(open.heartbeat_due, |at| at.min(open.heartbeat_due)),
+            ),
             Link::Idle | Link::Dialing { .. } | Link::Rebooting => None,
         }
     }
 
     fn wait_to_dial(&mut self, attempts: u32, cap: Duration, floor: Duration, now: Duration) {
         let pause = self.jitter.pause(RECONNECT_BASE, cap, attempts.min(31));
-        self.wait_exactly(pause.max(floor), if attempts == u32::MAX { 0 } else { attempts.saturating_add(1) }, now);
+        self.wait_exactly(
+            pause.max(floor),
+            if attempts == u32::MAX {
+                0
+            } else {
+                attempts.saturating_add(1)
+            },
+            now,
+        );
     }
 
     fn wait_exactly(&mut self, pause: Duration, attempts: u32, now: Duration) {
-        self.link = Link::Waiting { until: now + pause, attempts };
+        self.link = Link::Waiting {
+            until: now + pause,
+            attempts,
+        };
     }
 
     fn beat(&mut self, now: Duration, effects: &mut Vec<Effect>) {

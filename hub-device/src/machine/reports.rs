@@ -38,7 +38,13 @@ impl Machine {
         now: Duration,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let Some(at) = self.in_flight.iter().position(|sent| sent.reference == reference) else { return false };
+        let Some(at) = self
+            .in_flight
+            .iter()
+            .position(|sent| sent.reference == reference)
+        else {
+            return false;
+        };
         match hub_delay(response, "retry_after_ms") {
             Some(pause) if !accepted => {
                 if let Some(sent) = self.in_flight.get_mut(at) {
@@ -48,7 +54,11 @@ impl Machine {
             Some(_) | None => {
                 let key = self.in_flight.swap_remove(at).key;
                 if !accepted {
-                    let event = self.ledger.report(key).map(|report| report.event.clone()).unwrap_or_default();
+                    let event = self
+                        .ledger
+                        .report(key)
+                        .map(|report| report.event.clone())
+                        .unwrap_or_default();
                     note(effects, &event, "report refused by the hub");
                 }
                 self.record(Record::Replied { key }, effects);
@@ -59,29 +69,50 @@ impl Machine {
 
     /// Sends what has not been sent on this connection and what has waited too long for its reply.
     pub(super) fn settle_reports(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        let Some(join_ref) = self.device_join_ref().filter(|_| self.link.is_open()) else { return };
+        let Some(join_ref) = self.device_join_ref().filter(|_| self.link.is_open()) else {
+            return;
+        };
         let ledger = &self.ledger;
-        self.in_flight.retain(|sent| ledger.report(sent.key).is_some());
+        self.in_flight
+            .retain(|sent| ledger.report(sent.key).is_some());
         let fresh: Vec<u64> = ledger
             .reports()
             .map(|report| report.key)
             .filter(|key| self.in_flight.iter().all(|sent| sent.key != *key))
             .take(REPORTS_IN_FLIGHT_MAX.saturating_sub(self.in_flight.len()))
             .collect();
-        let unsent = fresh.into_iter().map(|key| InFlight { key, reference: 0, due: now, sends: 0 });
+        let unsent = fresh.into_iter().map(|key| InFlight {
+            key,
+            reference: 0,
+            due: now,
+            sends: 0,
+        });
         self.in_flight.extend(unsent);
         for at in 0..self.in_flight.len() {
             let reference = self.next_ref;
-            let Some(sent) = self.in_flight.get_mut(at).filter(|sent| sent.due <= now) else { continue };
+            let Some(sent) = self.in_flight.get_mut(at).filter(|sent| sent.due <= now) else {
+                continue;
+            };
             let factor = 1_u32.checked_shl(sent.sends).unwrap_or(u32::MAX);
-            sent.due = now + REPORT_REPLY_WAIT.saturating_mul(factor).min(REPORT_RESEND_CAP);
+            sent.due = now
+                + REPORT_REPLY_WAIT
+                    .saturating_mul(factor)
+                    .min(REPORT_RESEND_CAP);
             sent.sends = sent.sends.saturating_add(1);
             sent.reference = reference;
-            let Some(report) = self.ledger.report(sent.key) else { continue };
+            let Some(report) = self.ledger.report(sent.key) else {
+                continue;
+            };
             let (event, payload) = (report.event.clone().into(), report.payload.clone());
             self.next_ref = reference.wrapping_add(1);
             let topic = self.device_topic();
-            effects.push(Effect::Send(Outgoing { join_ref: Some(join_ref), reference, topic, event, payload }));
+            effects.push(Effect::Send(Outgoing {
+                join_ref: Some(join_ref),
+                reference,
+                topic,
+                event,
+                payload,
+            }));
         }
     }
 

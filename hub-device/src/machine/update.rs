@@ -77,11 +77,16 @@ struct Active {
 impl Updating {
     /// Uuid being downloaded or installed.
     pub(super) fn uuid(&self) -> Option<&str> {
-        self.active.as_ref().map(|active| active.offer.uuid.as_str())
+        self.active
+            .as_ref()
+            .map(|active| active.offer.uuid.as_str())
     }
 
     fn about(&self) -> Value {
-        self.active.as_ref().map_or_else(|| json!({}), |active| json!({ "id": active.offer.id, "uuid": active.offer.uuid }))
+        self.active.as_ref().map_or_else(
+            || json!({}),
+            |active| about(&active.offer.id, &active.offer.uuid),
+        )
     }
 }
 
@@ -96,16 +101,33 @@ impl Machine {
     pub(super) fn on_offer(&mut self, payload: &Value, now: Duration, effects: &mut Vec<Effect>) {
         let offer = match Offer::parse(payload) {
             Ok(offer) => offer,
-            Err(error @ OfferError::NoFirmware) => return self.report_errors(&json!({}), &error.to_string(), effects),
+            Err(error @ OfferError::NoFirmware) => {
+                return self.report_errors(&json!({}), &error.to_string(), effects);
+            }
             Err(error @ (OfferError::BadUrl | OfferError::BadDigest | OfferError::TooLarge)) => {
-                let about = json!({ "id": payload.get("id"), "uuid": payload.get("uuid") });
+                let text = |key| payload.get(key).and_then(Value::as_str).unwrap_or_default();
+                let about = about(text("id"), text("uuid"));
                 return self.report_failure(&about, &error.to_string(), effects);
             }
         };
-        if self.reboot.is_some() || self.updating.active.as_ref().is_some_and(|active| active.installed) {
-            return note(effects, &offer.uuid, "offer during a restart: the next join brings it again");
+        if self.reboot.is_some()
+            || self
+                .updating
+                .active
+                .as_ref()
+                .is_some_and(|active| active.installed)
+        {
+            return note(
+                effects,
+                &offer.uuid,
+                "offer during a restart: the next join brings it again",
+            );
         }
-        if self.firmware.as_ref().is_some_and(|firmware| firmware.uuid == offer.uuid) {
+        if self
+            .firmware
+            .as_ref()
+            .is_some_and(|firmware| firmware.uuid == offer.uuid)
+        {
             self.updating.deferred = None;
             // The target is what runs: a download of something else is no longer wanted.
             return self.cancel_update(effects);
@@ -113,9 +135,15 @@ impl Machine {
         if self.updating.uuid() == Some(&offer.uuid) {
             return note(effects, &offer.uuid, "offer of what is being installed");
         }
-        let running = self.firmware.as_ref().map_or("", |firmware| firmware.version.as_str());
+        let running = self
+            .firmware
+            .as_ref()
+            .map_or("", |firmware| firmware.version.as_str());
         if self.downgrades == Downgrades::Refuse && is_older(&offer.version, running) {
-            let payload = json!({ "status": "ignored", "id": offer.id, "uuid": offer.uuid, "reason": "older than what runs" });
+            let mut payload = with_status(&about(&offer.id, &offer.uuid), "ignored");
+            if let Some(object) = payload.as_object_mut() {
+                object.insert("reason".to_owned(), json!("older than what runs"));
+            }
             return self.push_device("status_update", payload, effects);
         }
         match &self.updating.failed {
@@ -126,12 +154,21 @@ impl Machine {
         }
     }
 
-    pub(super) fn on_update(&mut self, event: UpdateEvent, now: Duration, effects: &mut Vec<Effect>) {
+    pub(super) fn on_update(
+        &mut self,
+        event: UpdateEvent,
+        now: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
         let about = self.updating.about();
-        let Some(active) = &mut self.updating.active else { return };
+        let Some(active) = &mut self.updating.active else {
+            return;
+        };
         match event {
             UpdateEvent::Started => self.push_status("started", &about, effects),
-            UpdateEvent::Progress { percent, stage } => active.unsent = Some((percent.min(100), stage)),
+            UpdateEvent::Progress { percent, stage } => {
+                active.unsent = Some((percent.min(100), stage))
+            }
             UpdateEvent::Installed => {
                 active.installed = true;
                 active.unsent = None;
@@ -146,7 +183,9 @@ impl Machine {
                     Some((failed, count, _)) if *failed == uuid => count.saturating_add(1),
                     Some(_) | None => 0,
                 };
-                let pause = self.jitter.pause(UPDATE_RETRY_BASE, UPDATE_RETRY_CAP, failures);
+                let pause = self
+                    .jitter
+                    .pause(UPDATE_RETRY_BASE, UPDATE_RETRY_CAP, failures);
                 self.updating.failed = Some((uuid, failures, now + pause));
                 self.updating.active = None;
                 self.report_failure(&about, &reason, effects);
@@ -155,16 +194,27 @@ impl Machine {
     }
 
     pub(super) fn plan_reboot(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        if self.updating.active.as_ref().is_some_and(|active| !active.installed) {
+        if self
+            .updating
+            .active
+            .as_ref()
+            .is_some_and(|active| !active.installed)
+        {
             self.cancel_update(effects);
         }
         if self.reboot.is_none() {
-            self.reboot = Some(RebootPlan { not_after: now + REBOOT_GRACE });
+            self.reboot = Some(RebootPlan {
+                not_after: now + REBOOT_GRACE,
+            });
         }
     }
 
     pub(super) fn settle_update(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        if self.updating.deferred.as_ref().is_some_and(|(at, _)| *at <= now)
+        if self
+            .updating
+            .deferred
+            .as_ref()
+            .is_some_and(|(at, _)| *at <= now)
             && let Some((_, offer)) = self.updating.deferred.take()
         {
             self.begin(offer, effects);
@@ -172,7 +222,11 @@ impl Machine {
         if self.updating.progress_after > now {
             return;
         }
-        let unsent = self.updating.active.as_mut().and_then(|active| active.unsent.take());
+        let unsent = self
+            .updating
+            .active
+            .as_mut()
+            .and_then(|active| active.unsent.take());
         if let Some((percent, stage)) = unsent {
             self.updating.progress_after = now + PROGRESS_INTERVAL;
             let mut payload = self.updating.about();
@@ -187,7 +241,8 @@ impl Machine {
     /// Restarts once nothing is outstanding, or the grace is over, or there is no channel to wait on.
     pub(super) fn settle_reboot(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         let Some(plan) = &self.reboot else { return };
-        let settled = self.running_command.is_none() && (self.ledger.reports().next().is_none() || !self.is_online());
+        let settled = self.running_command.is_none()
+            && (self.ledger.reports().next().is_none() || !self.is_online());
         if self.is_down() || !(settled || plan.not_after <= now) {
             return;
         }
@@ -197,9 +252,17 @@ impl Machine {
     }
 
     pub(super) fn update_deadline(&self) -> Option<Duration> {
-        let progress = self.updating.active.as_ref().and_then(|active| active.unsent.map(|_| self.updating.progress_after));
+        let progress = self
+            .updating
+            .active
+            .as_ref()
+            .and_then(|active| active.unsent.map(|_| self.updating.progress_after));
         let deferred = self.updating.deferred.as_ref().map(|(at, _)| *at);
-        let reboot = self.reboot.as_ref().filter(|_| !self.is_down()).map(|plan| plan.not_after);
+        let reboot = self
+            .reboot
+            .as_ref()
+            .filter(|_| !self.is_down())
+            .map(|plan| plan.not_after);
         [progress, deferred, reboot].into_iter().flatten().min()
     }
 
@@ -211,7 +274,11 @@ impl Machine {
     fn begin(&mut self, offer: Box<Offer>, effects: &mut Vec<Effect>) {
         self.cancel_update(effects);
         self.updating.deferred = None;
-        self.updating.active = Some(Active { offer: offer.clone(), installed: false, unsent: None });
+        self.updating.active = Some(Active {
+            offer: offer.clone(),
+            installed: false,
+            unsent: None,
+        });
         let about = self.updating.about();
         self.push_status("received", &about, effects);
         effects.push(Effect::StartUpdate(offer));
@@ -245,6 +312,17 @@ impl Machine {
     }
 }
 
+/// Which offer a report is about; a hub that gave no id gets none back.
+fn about(id: &str, uuid: &str) -> Value {
+    let known = [("id", id), ("uuid", uuid)]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty());
+    known
+        .map(|(key, value)| (key.to_owned(), json!(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
 fn with_status(about: &Value, status: &str) -> Value {
     let mut payload = about.clone();
     if let Some(object) = payload.as_object_mut() {
@@ -258,7 +336,11 @@ fn is_older(offered: &str, running: &str) -> bool {
     let numbers = |version: &str| -> Option<[u64; 3]> {
         let core = version.trim_start_matches('v').split(['-', '+']).next()?;
         let mut parts = core.splitn(3, '.').map(str::parse);
-        Some([parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?])
+        Some([
+            parts.next()?.ok()?,
+            parts.next()?.ok()?,
+            parts.next()?.ok()?,
+        ])
     };
     matches!((numbers(offered), numbers(running)), (Some(offered), Some(running)) if offered < running)
 }

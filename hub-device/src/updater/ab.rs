@@ -43,22 +43,38 @@ impl AbUpdater {
     }
 
     pub(super) async fn running(&self) -> Result<Option<Firmware>, UpdaterError> {
-        let Some(slot) = self.active_slot().await? else { return Ok(None) };
+        let Some(slot) = self.active_slot().await? else {
+            return Ok(None);
+        };
         let path = slot.join(METADATA);
         let text = fs::read(&path).await.map_err(disk("read", &path))?;
-        serde_json::from_slice(&text).map(Some).map_err(|source| UpdaterError::State { path, source })
+        serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|source| UpdaterError::State { path, source })
     }
 
     pub(super) async fn begin(&self) -> Result<AbInstall, UpdaterError> {
-        let slot = if self.active().await? == Some("a") { "b" } else { "a" };
+        let slot = if self.active().await? == Some("a") {
+            "b"
+        } else {
+            "a"
+        };
         let directory = self.root.join(slot);
         match fs::remove_dir_all(&directory).await {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(disk("clear", &directory)(source)),
         }
-        fs::create_dir_all(&directory).await.map_err(disk("make", &directory))?;
-        Ok(AbInstall { root: self.root.clone(), slot, directory, announced: None, open: None })
+        fs::create_dir_all(&directory)
+            .await
+            .map_err(disk("make", &directory))?;
+        Ok(AbInstall {
+            root: self.root.clone(),
+            slot,
+            directory,
+            announced: None,
+            open: None,
+        })
     }
 
     /// The active slot. A marker that names none is as if nothing were installed: it is only ever written whole.
@@ -93,7 +109,9 @@ impl AbInstall {
             }
             Event::Authentic(announced) => self.announced = Some(announced.clone()),
             Event::ResourceStart(index) => {
-                let Some(announced) = &self.announced else { return Ok(()) };
+                let Some(announced) = &self.announced else {
+                    return Ok(());
+                };
                 let path = self.directory.join(resource_file(announced, *index));
                 let file = File::create(&path).await.map_err(disk("make", &path))?;
                 self.open = Some((path, file));
@@ -115,8 +133,10 @@ impl AbInstall {
 
     pub(super) async fn commit(self, firmware: &Firmware) -> Result<(), UpdaterError> {
         let path = self.directory.join(METADATA);
-        let text = serde_json::to_vec_pretty(firmware)
-            .map_err(|source| UpdaterError::State { path: path.clone(), source })?;
+        let text = serde_json::to_vec_pretty(firmware).map_err(|source| UpdaterError::State {
+            path: path.clone(),
+            source,
+        })?;
         write_synced(&path, &text).await?;
         sync_directory(&self.directory).map_err(disk("sync", &self.directory))?;
         replace(&self.root, MARKER, self.slot.as_bytes()).await
@@ -128,7 +148,9 @@ pub(super) async fn replace(directory: &Path, name: &str, text: &[u8]) -> Result
     let fresh = directory.join(format!("{name}.new"));
     let path = directory.join(name);
     write_synced(&fresh, text).await?;
-    fs::rename(&fresh, &path).await.map_err(disk("replace", &path))?;
+    fs::rename(&fresh, &path)
+        .await
+        .map_err(disk("replace", &path))?;
     sync_directory(directory).map_err(disk("sync", directory))
 }
 
@@ -139,7 +161,14 @@ async fn write_synced(path: &Path, text: &[u8]) -> Result<(), UpdaterError> {
     file.sync_all().await.map_err(disk("sync", path))
 }
 
-pub(super) fn disk(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> UpdaterError + use<> {
+pub(super) fn disk(
+    action: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> UpdaterError + use<> {
     let path = path.to_owned();
-    move |source| UpdaterError::Disk { action, path, source }
+    move |source| UpdaterError::Disk {
+        action,
+        path,
+        source,
+    }
 }

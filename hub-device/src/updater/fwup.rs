@@ -57,21 +57,41 @@ impl FwupUpdater {
     pub(super) async fn running(&self) -> Result<Option<Firmware>, UpdaterError> {
         let path = self.state.join(INSTALLED);
         match fs::read(&path).await {
-            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|source| UpdaterError::State { path, source }),
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|source| UpdaterError::State { path, source }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(disk("read", &path)(source)),
         }
     }
 
     pub(super) fn begin(&self) -> Result<FwupInstall, UpdaterError> {
-        let start = |source| UpdaterError::Start { program: self.program.display().to_string(), source };
+        let start = |source| UpdaterError::Start {
+            program: self.program.display().to_string(),
+            source,
+        };
         let mut command = Command::new(&self.program);
-        command.args(["--apply", "--framing", "--no-unmount", "--no-eject", "--task", &self.task]).arg("-d");
+        command
+            .args([
+                "--apply",
+                "--framing",
+                "--no-unmount",
+                "--no-eject",
+                "--task",
+                &self.task,
+            ])
+            .arg("-d");
         command.arg(&self.devpath);
         for key in &self.public_keys {
-            command.arg("--public-key").arg(STANDARD.encode(key.to_bytes()));
+            command
+                .arg("--public-key")
+                .arg(STANDARD.encode(key.to_bytes()));
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
         let mut child = command.spawn().map_err(start)?;
         let missing = || start(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         let input = child.stdin.take().ok_or_else(missing)?;
@@ -79,7 +99,15 @@ impl FwupUpdater {
         let (percent, progress) = watch::channel(0);
         let verdict = tokio::spawn(read_output(output, percent));
         let held = VecDeque::new();
-        Ok(FwupInstall { child, input, progress, verdict, held, held_bytes: 0, state: self.state.clone() })
+        Ok(FwupInstall {
+            child,
+            input,
+            progress,
+            verdict,
+            held,
+            held_bytes: 0,
+            state: self.state.clone(),
+        })
     }
 }
 
@@ -123,18 +151,32 @@ impl FwupInstall {
         }
         match timeout(FWUP_FINISH_TIMEOUT, &mut self.verdict).await {
             Ok(Ok(verdict)) => verdict?,
-            Ok(Err(_)) => return Err(UpdaterError::Broken { what: "could not be watched" }),
-            Err(_) => return Err(UpdaterError::Broken { what: "did not finish in time" }),
+            Ok(Err(_)) => {
+                return Err(UpdaterError::Broken {
+                    what: "could not be watched",
+                });
+            }
+            Err(_) => {
+                return Err(UpdaterError::Broken {
+                    what: "did not finish in time",
+                });
+            }
         }
         match timeout(FWUP_FINISH_TIMEOUT, self.child.wait()).await {
             Ok(Ok(status)) if status.success() => remember(&self.state, firmware).await,
-            Ok(Ok(_)) => Err(UpdaterError::Broken { what: "exited with an error" }),
-            Ok(Err(_)) | Err(_) => Err(UpdaterError::Broken { what: "did not exit" }),
+            Ok(Ok(_)) => Err(UpdaterError::Broken {
+                what: "exited with an error",
+            }),
+            Ok(Err(_)) | Err(_) => Err(UpdaterError::Broken {
+                what: "did not exit",
+            }),
         }
     }
 
     async fn pass_on(&mut self) -> Result<(), UpdaterError> {
-        let Some(chunk) = self.held.pop_front() else { return Ok(()) };
+        let Some(chunk) = self.held.pop_front() else {
+            return Ok(());
+        };
         self.held_bytes -= chunk.len();
         for (header, part) in framing::frames(&chunk) {
             if self.write(&header).await.is_err() || self.write(part).await.is_err() {
@@ -162,23 +204,37 @@ impl FwupInstall {
 
 async fn remember(state: &Path, firmware: &Firmware) -> Result<(), UpdaterError> {
     let path = state.join(INSTALLED);
-    let text =
-        serde_json::to_vec_pretty(firmware).map_err(|source| UpdaterError::State { path: path.clone(), source })?;
-    fs::create_dir_all(state).await.map_err(disk("make", state))?;
+    let text = serde_json::to_vec_pretty(firmware).map_err(|source| UpdaterError::State {
+        path: path.clone(),
+        source,
+    })?;
+    fs::create_dir_all(state)
+        .await
+        .map_err(disk("make", state))?;
     replace(state, INSTALLED, &text).await
 }
 
 /// Reads the program's messages until its verdict. Progress goes to a watch, which holds one value however fast it comes.
-async fn read_output(mut output: ChildStdout, percent: watch::Sender<u8>) -> Result<(), UpdaterError> {
+async fn read_output(
+    mut output: ChildStdout,
+    percent: watch::Sender<u8>,
+) -> Result<(), UpdaterError> {
     let mut decoder = Decoder::new();
     let mut buffer = [0; 1024];
     loop {
         let count = output.read(&mut buffer).await.unwrap_or(0);
         if count == 0 {
-            return Err(UpdaterError::Broken { what: "ended without a verdict" });
+            return Err(UpdaterError::Broken {
+                what: "ended without a verdict",
+            });
         }
-        let junk = |_| UpdaterError::Broken { what: "wrote something that is not its framing" };
-        for message in decoder.push(buffer.get(..count).unwrap_or_default()).map_err(junk)? {
+        let junk = |_| UpdaterError::Broken {
+            what: "wrote something that is not its framing",
+        };
+        for message in decoder
+            .push(buffer.get(..count).unwrap_or_default())
+            .map_err(junk)?
+        {
             match message {
                 Message::Progress(value) => {
                     percent.send_replace(value);

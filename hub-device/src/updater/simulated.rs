@@ -14,14 +14,22 @@ impl SimulatedUpdater {
     /// An updater that starts with this firmware.
     #[must_use]
     pub fn new(installed: Option<Firmware>) -> Self {
-        Self { installed: Arc::new(Mutex::new(installed)) }
+        Self {
+            installed: Arc::new(Mutex::new(installed)),
+        }
     }
 
     pub(super) fn running(&self) -> Option<Firmware> {
-        self.installed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.installed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(super) fn install(&self, firmware: Firmware) {
-        *self.installed.lock().unwrap_or_else(PoisonError::into_inner) = Some(firmware);
+        *self
+            .installed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(firmware);
     }
 }
