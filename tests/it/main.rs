@@ -1,0 +1,6 @@
+//! Every whole-node test, in one binary: cargo links the server once, not once per file.
+//!
+//! Each module is one subject and starts its own nodes on ports of its own, so tests run side by side.
+//! What they share is the library of this package. A test ends only what it started.
+
+mod harness;
