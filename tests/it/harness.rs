@@ -4,8 +4,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use hub_tests::phoenix_js::PhoenixJs;
 use hub_tests::pki::Authority;
 use hub_tests::pki::zoo::Specimen;
 use hub_tests::raw_ws::{Frame, Message, Opcode, RawWs, Received, Refusal, Upgrade};
@@ -234,5 +236,32 @@ async fn a_refused_upgrade_gives_the_whole_answer() -> anyhow::Result<()> {
             .downcast_ref::<Refusal>()
             .is_none_or(|answer| answer.status >= 400)
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_official_client_tells_what_it_sees() -> anyhow::Result<()> {
+    let echo = Echo::start().await?;
+    let device = Specimen::P256.make(&echo.device_root, "device-1")?;
+    let beat = Duration::from_millis(100);
+    let mut client = PhoenixJs::start(echo.address, &echo.server_root, &device, beat)?;
+    client.expect("open", PATIENCE, |_| true).await?;
+    for round in 1..=2 {
+        client
+            .command(&format!(r#"join device {{"round": {round}}}"#))
+            .await?;
+        let push = client.expect("push", PATIENCE, |_| true).await?;
+        assert_eq!(push["payload"], json!({"round": round}));
+        client.expect("joined", PATIENCE, |_| true).await?;
+        client.expect("heartbeat", PATIENCE, |_| true).await?;
+        client.command("leave device").await?;
+        client.expect("left", PATIENCE, |_| true).await?;
+    }
+    client.command(r#"join device {"round": 3}"#).await?;
+    client.expect("joined", PATIENCE, |_| true).await?;
+    client.command("drop").await?;
+    client.expect("close", PATIENCE, |_| true).await?;
+    let again = |report: &serde_json::Value| report["topic"] == "device";
+    client.expect("joined", PATIENCE, again).await?;
     Ok(())
 }

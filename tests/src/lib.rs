@@ -3,6 +3,7 @@
 //! Certificates are made here at test time, programs are started and ended by pid, every wait has a
 //! deadline, and the raw WebSocket client can say things no honest device would.
 
+pub mod phoenix_js;
 pub mod pki;
 pub mod ports;
 pub mod process;
