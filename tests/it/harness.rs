@@ -10,7 +10,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use hub_tests::phoenix_js::PhoenixJs;
 use hub_tests::pki::Authority;
 use hub_tests::pki::zoo::Specimen;
-use hub_tests::raw_ws::{Frame, Message, Opcode, RawWs, Received, Refusal, Upgrade};
+use hub_tests::raw_ws::{Answer, Frame, Message, Opcode, RawWs, Received, Upgrade};
 use hub_tests::tls::{self, TlsDialer, Version};
 use hub_tests::wait::PATIENCE;
 use rustls::server::WebPkiClientVerifier;
@@ -233,7 +233,7 @@ async fn a_refused_upgrade_gives_the_whole_answer() -> anyhow::Result<()> {
     let error = refused.unwrap_err();
     assert!(
         error
-            .downcast_ref::<Refusal>()
+            .downcast_ref::<Answer>()
             .is_none_or(|answer| answer.status >= 400)
     );
     Ok(())

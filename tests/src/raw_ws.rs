@@ -19,7 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 pub use channels::{Dialect, Message};
 pub use frame::{Frame, Opcode};
-pub use head::{Refusal, Upgrade};
+pub use head::{Answer, Upgrade};
 
 use crate::tls::{self, TlsDialer};
 use crate::wait;
@@ -78,18 +78,18 @@ impl RawWs {
     /// Connects and upgrades on the standard path with `vsn=2.0.0`.
     ///
     /// # Errors
-    /// When the handshake or the upgrade is refused; a refused upgrade is a [`Refusal`] inside the error.
+    /// When the handshake or the upgrade is refused; a refused upgrade is an [`Answer`] inside the error.
     pub async fn open(dialer: &TlsDialer, address: SocketAddr) -> anyhow::Result<Self> {
         let mut socket = Self::dial(dialer, address).await?;
         socket.upgrade(&Upgrade::default()).await?;
         Ok(socket)
     }
 
-    /// Asks for the upgrade and reads the answer.
+    /// Asks for the upgrade and reads the answer, whose headers tell which extensions were accepted.
     ///
     /// # Errors
-    /// A [`Refusal`] when the answer is not 101; others when the answer is not HTTP or never comes.
-    pub async fn upgrade(&mut self, request: &Upgrade) -> anyhow::Result<()> {
+    /// An [`Answer`] when the answer is not 101; others when the answer is not HTTP or never comes.
+    pub async fn upgrade(&mut self, request: &Upgrade) -> anyhow::Result<Answer> {
         self.dialect = request.dialect();
         self.send_bytes(&request.to_bytes()).await?;
         let answer = self.read_head().await?;
@@ -100,10 +100,10 @@ impl RawWs {
     ///
     /// # Errors
     /// When the connection ends first, the head is over 16 KiB, or the deadline passes.
-    pub async fn read_head(&mut self) -> anyhow::Result<Refusal> {
+    pub async fn read_head(&mut self) -> anyhow::Result<Answer> {
         wait::within("the answer to the upgrade", wait::PATIENCE, async {
             loop {
-                if let Some(answer) = Refusal::parse(&mut self.buffer)? {
+                if let Some(answer) = Answer::parse(&mut self.buffer)? {
                     return Ok(answer);
                 }
                 if self.fill().await? == 0 {

@@ -11,7 +11,7 @@ use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -49,6 +49,7 @@ impl Version {
 pub struct TlsDialer {
     config: Arc<ClientConfig>,
     server_name: ServerName<'static>,
+    receive_buffer_bytes: Option<u32>,
 }
 
 impl TlsDialer {
@@ -74,6 +75,7 @@ impl TlsDialer {
         Ok(Self {
             config: Arc::new(config),
             server_name: ServerName::try_from("localhost")?,
+            receive_buffer_bytes: None,
         })
     }
 
@@ -86,6 +88,14 @@ impl TlsDialer {
         Ok(self)
     }
 
+    /// The same device with a small receive buffer in the kernel (rounded as that likes): one that does not
+    /// read is then seen as slow after little data.
+    #[must_use]
+    pub fn receiving_at_most(mut self, bytes: u32) -> Self {
+        self.receive_buffer_bytes = Some(bytes);
+        self
+    }
+
     /// Connects and completes the handshake.
     ///
     /// With TLS 1.3 a refusal of the client certificate shows at the first read *after* this, because the
@@ -95,7 +105,15 @@ impl TlsDialer {
     /// When the peer refuses or the deadline passes.
     pub async fn dial(&self, address: SocketAddr) -> anyhow::Result<TlsStream<TcpStream>> {
         wait::within("the TLS handshake", wait::PATIENCE, async {
-            let socket = TcpStream::connect(address)
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            if let Some(bytes) = self.receive_buffer_bytes {
+                socket.set_recv_buffer_size(bytes)?;
+            }
+            let socket = socket
+                .connect(address)
                 .await
                 .with_context(|| format!("cannot connect to {address}"))?;
             socket.set_nodelay(true)?;

@@ -57,6 +57,20 @@ const NOT_IN_CORE: [&str; 14] = [
     "dashmap",
 ];
 
+/// What the wire is kept free of: whoever links it gets types and a codec, not a runtime.
+const NOT_IN_PROTO: [&str; 10] = [
+    "tokio",
+    "tokio-util",
+    "tokio-tungstenite",
+    "ractor",
+    "sqlx",
+    "rustls",
+    "axum",
+    "hyper",
+    "reqwest",
+    "tracing",
+];
+
 /// What only hub-node may use: a second crate with actors or SQL would be a second node.
 const ONLY_IN_NODE: [&str; 4] = ["ractor", "sqlx", "axum", "redis"];
 
@@ -113,16 +127,19 @@ fn dependencies_point_one_way() {
 }
 
 #[test]
-fn core_is_pure() {
+fn proto_and_core_are_pure() {
     let all = dependencies();
-    let core = &all["hub-core"];
-    let findings: Vec<_> = NOT_IN_CORE
-        .iter()
-        .filter(|name| core.contains(**name))
-        .map(|name| format!("hub-core uses {name}"))
-        .collect();
+    let strays = |package: &str, banned: &[&str]| -> Vec<String> {
+        let uses = &all[package];
+        let strays = banned.iter().filter(|name| uses.contains(**name));
+        strays
+            .map(|name| format!("{package} uses {name}"))
+            .collect()
+    };
+    let mut findings = strays("hub-proto", &NOT_IN_PROTO);
+    findings.extend(strays("hub-core", &NOT_IN_CORE));
     report(
-        "core decides: no async, no I/O, no clock, no randomness, no logging",
+        "proto promises and core decides: no async, no I/O, no logging",
         &findings,
     );
 }

@@ -122,7 +122,7 @@ impl Upgrade {
 /// An HTTP answer; an error when it is the answer to an upgrade and not 101.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the upgrade was refused with {status}: {}", String::from_utf8_lossy(.body))]
-pub struct Refusal {
+pub struct Answer {
     /// The status code.
     pub status: u16,
     /// Header lines, names in lower case.
@@ -131,7 +131,7 @@ pub struct Refusal {
     pub body: Vec<u8>,
 }
 
-impl Refusal {
+impl Answer {
     /// The first header of this (lower case) name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -175,12 +175,12 @@ impl Refusal {
     }
 
     /// Whether it accepts that upgrade.
-    pub(super) fn accepted(self, request: &Upgrade) -> Result<(), Self> {
+    pub(super) fn accepted(self, request: &Upgrade) -> Result<Self, Self> {
         let key = request.header("sec-websocket-key").unwrap_or_default();
         let proof = derive_accept_key(key.as_bytes());
         let proven = self.header("sec-websocket-accept") == Some(&proof);
         if self.status == 101 && proven {
-            Ok(())
+            Ok(self)
         } else {
             Err(self)
         }
@@ -197,10 +197,10 @@ mod tests {
             b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\nX-Reason: no\r\n\r\nhm rest";
         for cut in 0..whole.len() - b" rest".len() {
             let mut buffer = BytesMut::from(&whole[..cut]);
-            assert!(Refusal::parse(&mut buffer).unwrap().is_none(), "{cut}");
+            assert!(Answer::parse(&mut buffer).unwrap().is_none(), "{cut}");
         }
         let mut buffer = BytesMut::from(&whole[..]);
-        let answer = Refusal::parse(&mut buffer).unwrap().unwrap();
+        let answer = Answer::parse(&mut buffer).unwrap().unwrap();
         assert_eq!((answer.status, &answer.body[..]), (401, &b"hm"[..]));
         assert_eq!(answer.header("x-reason"), Some("no"));
         assert_eq!(&buffer[..], b" rest");
