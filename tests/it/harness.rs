@@ -67,13 +67,23 @@ impl Echo {
     }
 }
 
-/// Answers each text message with a push of `seen` and then a reply; anything else by the library's rules.
+/// Answers a text message with a push of `seen` and then a reply, a binary one with its length, and the rest
+/// by the library's rules.
 async fn serve(acceptor: TlsAcceptor, socket: tokio::net::TcpStream) -> anyhow::Result<()> {
     let stream = acceptor.accept(socket).await?;
     let mut socket = tokio_tungstenite::accept_async(stream).await?;
     while let Some(message) = socket.next().await {
-        let tungstenite::Message::Text(text) = message? else {
-            continue;
+        let text = match message? {
+            tungstenite::Message::Text(text) => text,
+            tungstenite::Message::Binary(bytes) => {
+                let push = json!([null, null, "device", "bytes", {"count": bytes.len()}]);
+                socket.send(push.to_string().into()).await?;
+                continue;
+            }
+            tungstenite::Message::Ping(_)
+            | tungstenite::Message::Pong(_)
+            | tungstenite::Message::Close(_)
+            | tungstenite::Message::Frame(_) => continue,
         };
         let [join_ref, reference, topic, _, payload]: [serde_json::Value; 5] =
             serde_json::from_str(text.as_str())?;
@@ -259,6 +269,12 @@ async fn the_official_client_tells_what_it_sees() -> anyhow::Result<()> {
     }
     client.command(r#"join device {"round": 3}"#).await?;
     client.expect("joined", PATIENCE, |_| true).await?;
+    client.command("push-bytes device blob four").await?;
+    let is_bytes = |report: &serde_json::Value| report["event"] == "bytes";
+    let push = client.expect("push", PATIENCE, is_bytes).await?;
+    // The head of a binary push: kind, four lengths, then refs "N" and "N", topic and event.
+    let refs = push["payload"]["count"].as_u64().unwrap() - (1 + 4 + 6 + 4 + 4);
+    assert!((2..=4).contains(&refs), "{push}");
     client.command("drop").await?;
     client.expect("close", PATIENCE, |_| true).await?;
     let again = |report: &serde_json::Value| report["topic"] == "device";
