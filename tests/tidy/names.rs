@@ -29,14 +29,15 @@ fn files_are_named_after_their_subject() {
 fn every_file_opens_with_its_purpose() {
     let mut findings = Vec::new();
     for file in tree::rust() {
-        let purpose = file
+        let words = file
             .content
             .lines()
-            .find(|line| !line.trim().is_empty() && !line.starts_with("#!"))
-            .and_then(|line| line.strip_prefix("//!"))
-            .map_or("", str::trim);
+            .skip_while(|line| line.trim().is_empty() || line.starts_with("#!"))
+            .map_while(|line| line.strip_prefix("//!"))
+            .flat_map(str::split_whitespace)
+            .count();
         // One word is a title, not a purpose.
-        if purpose.split_whitespace().count() < 3 {
+        if words < 3 {
             findings.push(format!("{}: no `//!` sentence at the top", file.path));
         }
     }
