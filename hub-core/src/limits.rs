@@ -83,7 +83,7 @@ pub const OFFER_PENALTY_MIN: Duration = Duration::from_secs(60);
 pub const OFFER_PENALTY_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Commands of a group that one catch-up read returns.
 pub const GROUP_CATCH_UP_MAX: usize = 256;
-/// Output of a command that is kept; longer output is refused.
+/// Output of a command that is kept; the rest is cut.
 pub const COMMAND_OUTPUT_BYTES_MAX: usize = 32 * 1024;
 /// Text of an update error that is kept; the rest is cut.
 pub const UPDATE_ERROR_BYTES_MAX: usize = 4 * 1024;

@@ -5,6 +5,7 @@
 //! nothing, because pollers find the change by its mark.
 
 pub mod auth;
+pub(crate) mod serve;
 pub mod authorities;
 pub mod certificates;
 pub mod commands;

@@ -15,13 +15,13 @@ use tracing::{info, warn};
 use crate::actors::device_socket;
 use crate::actors::groups::{self, Groups};
 use crate::actors::sockets::SocketSupervisors;
-use crate::api::{self, ApiState};
+use crate::api::{self, ApiLimits, ApiState};
 use crate::blobs::Blobs;
 use crate::bus::Bus;
 use crate::bus::local::LocalBus;
 use crate::config::Config;
-use crate::context::Context;
-use crate::edge::download::DownloadService;
+use crate::context::{Context, wall_clock};
+use crate::edge::download::{DownloadService, StoredFirmware};
 use crate::edge::head::HeadPolicy;
 use crate::edge::listener::Edge;
 use crate::edge::signed_url::{LinkSigner, SigningSecret};
@@ -107,14 +107,14 @@ impl Node {
             policy: HeadPolicy { origins: config.device_origins.clone(), ..HeadPolicy::default() },
             verdicts,
             supervisors: supervisors.clone(),
-            downloads: DownloadService::new(store.clone(), blobs.clone(), links),
-            download_slots: Edge::download_slots(),
+            downloads: Arc::new(DownloadService::new(links, Arc::new(StoredFirmware(store.clone())), blobs.clone())),
             context: Arc::new(context),
         });
         let stop = CancellationToken::new();
         let mut listeners = JoinSet::new();
         listeners.spawn(edge.run(device_listener, stop.clone()));
-        let router = api::router(ApiState::new(store, bus, blobs, config.firmware_bytes_max));
+        let clock = Arc::new(wall_clock);
+        let router = api::router(ApiState::new(store, bus, clock, ApiLimits::default()));
         let api_tls = config.api_certificate.clone().zip(config.api_key.clone());
         api::serve::start(&mut listeners, api_listener, router, api_tls, stop.clone())?;
         info!(node = config.node_name, device = %device_addr, api = %api_addr, "ready");

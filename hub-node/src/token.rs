@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use hub_proto::slug::Slug;
 
-use crate::api::auth::NewSecret;
+use crate::api::auth::{mint_token, token_sha256};
 use crate::config::{Config, ConfigFlags};
 use crate::context::wall_clock;
 use crate::store::records::{NewToken, Role};
@@ -96,7 +96,7 @@ async fn make(store: &SqliteStore, create: &Create) -> anyhow::Result<String> {
     };
     let now = wall_clock();
     let expires_at = create.expires_in.map(|days| now.saturating_add(Duration::from_secs(days.saturating_mul(DAY))));
-    let secret = NewSecret::generate();
-    store.create_token(NewToken { org, role, name: create.name.clone(), sha256: secret.sha256(), expires_at, now }).await?;
-    Ok(secret.into_text())
+    let secret = mint_token();
+    store.create_token(NewToken { org, role, name: create.name.clone(), sha256: token_sha256(&secret), expires_at, now }).await?;
+    Ok(secret)
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hub_core::limits::{DOWNLOADS_MAX, HANDSHAKES_MAX, SOCKETS_MAX, TLS_HANDSHAKE_MAX};
+use hub_core::limits::{HANDSHAKES_MAX, SOCKETS_MAX, TLS_HANDSHAKE_MAX};
 use rustls::ServerConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -37,17 +37,11 @@ pub(crate) struct Edge {
     pub(crate) policy: HeadPolicy,
     pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) supervisors: Arc<SocketSupervisors>,
-    pub(crate) downloads: DownloadService,
-    pub(crate) download_slots: Arc<Semaphore>,
+    pub(crate) downloads: Arc<DownloadService>,
     pub(crate) context: Arc<Context>,
 }
 
 impl Edge {
-    /// The bound on downloads.
-    pub(crate) fn download_slots() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(DOWNLOADS_MAX))
-    }
-
     /// Accepts until `stop`. Over [`HANDSHAKES_MAX`] the kernel's backlog waits, whose retries are a free back-off.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
@@ -127,13 +121,17 @@ impl Edge {
         }
     }
 
-    async fn download(&self, stream: Prefixed<TlsStream<TcpStream>>, remote: SocketAddr) {
-        let Ok(_slot) = self.download_slots.clone().try_acquire_owned() else {
-            let mut stream = stream;
-            let full = Answer::new(503, "too_many_downloads").retry_after(FULL_RETRY);
-            return refuse(&mut stream, &full, remote).await;
+    /// Who downloads needs no certificate, but one that is shown must be the link's own device's.
+    async fn download(&self, mut stream: Prefixed<TlsStream<TcpStream>>, remote: SocketAddr) {
+        let certificates = stream.get_ref().get_ref().1.peer_certificates().map(<[_]>::to_vec);
+        let peer = match certificates {
+            None => None,
+            Some(certificates) => match self.verdicts.admit(Some(&certificates), wall_clock()).await {
+                Ok(identity) => Some((identity.org, identity.device)),
+                Err(denied) => return refuse(&mut stream, &Answer::denied(&denied), remote).await,
+            },
         };
-        if let Err(error) = self.downloads.serve_connection(stream).await {
+        if let Err(error) = self.downloads.clone().serve_connection(stream, peer).await {
             debug!(%remote, %error, "download ended early");
         }
     }

@@ -1,10 +1,11 @@
 //! Carries out what the session asks, in order. Decides nothing.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use hub_core::level::Target;
+use hub_core::limits::DOWNLOAD_URL_TTL;
 use hub_core::session::{
     self, Answer, Address, Effect, Push, Reconciled, Recorded, Report, Subscription, Unavailable,
 };
@@ -22,6 +23,7 @@ use uuid::Uuid;
 use super::{Message, State};
 use crate::actors::groups;
 use crate::context::{unavailable, wall_clock};
+use crate::edge::signed_url::Grant;
 use crate::store::delivery::{Attach, DeviceOutcome, DeviceWrite, ExecutionReport, UpdateReport};
 
 impl State {
@@ -129,10 +131,12 @@ impl State {
     /// An offer whose id follows from device, channel and revision, so that a repeat is the same message.
     fn offer(&self, channel: ChannelId, target: &Target) -> FirmwareUpdate {
         let name = format!("{}/{channel}/{}", self.identity.device, target.revision);
-        let signed = self.context.urls.sign(self.identity.org, self.identity.device, &target.uuid, wall_clock());
+        let uuid = Uuid::try_parse(&target.uuid).unwrap_or_default();
+        let grant = Grant { org: self.identity.org, device: self.identity.device, uuid };
+        let url = self.context.links.sign(&grant, SystemTime::now());
         FirmwareUpdate {
             id: Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()),
-            url: signed.url.into(),
+            url: url.into(),
             uuid: target.uuid.clone(),
             version: target.version.clone(),
             product: target.product.clone(),
@@ -140,7 +144,7 @@ impl State {
             architecture: target.architecture.clone(),
             size: target.size,
             sha256: target.sha256,
-            expires_at: Some(signed.expires_at),
+            expires_at: Some(wall_clock().saturating_add(DOWNLOAD_URL_TTL)),
         }
     }
 
@@ -160,7 +164,13 @@ impl State {
                     generation: attached.generation,
                     reconciled: attached.reconciled,
                 }),
-                Some(DeviceOutcome::Done | DeviceOutcome::Claimed(_) | DeviceOutcome::Fenced | DeviceOutcome::NotFound)
+                Some(
+                    DeviceOutcome::Done
+                    | DeviceOutcome::Claimed(_)
+                    | DeviceOutcome::Fenced
+                    | DeviceOutcome::NotFound
+                    | DeviceOutcome::Failed,
+                )
                 | None => Err(unavailable()),
             };
             let _ = actor.cast(Message::Attached { attempt, outcome: Box::new(outcome) });
@@ -190,7 +200,10 @@ impl State {
             let message = match outcome {
                 Some(DeviceOutcome::Claimed(granted)) => Message::Claimed(Ok(granted)),
                 Some(DeviceOutcome::Fenced) => Message::Superseded,
-                Some(DeviceOutcome::Done | DeviceOutcome::Attached(_) | DeviceOutcome::NotFound) | None => {
+                Some(
+                    DeviceOutcome::Done | DeviceOutcome::Attached(_) | DeviceOutcome::NotFound | DeviceOutcome::Failed,
+                )
+                | None => {
                     Message::Claimed(Err(unavailable()))
                 }
             };
@@ -215,7 +228,7 @@ impl State {
                 Some(DeviceOutcome::Done | DeviceOutcome::Claimed(_) | DeviceOutcome::Attached(_)) => Recorded::Done,
                 Some(DeviceOutcome::Fenced) => Recorded::Fenced,
                 Some(DeviceOutcome::NotFound) => Recorded::NotFound,
-                None => Recorded::Unavailable(unavailable()),
+                Some(DeviceOutcome::Failed) | None => Recorded::Unavailable(unavailable()),
             };
             let _ = actor.cast(Message::Recorded { receipt, outcome });
         });
