@@ -17,7 +17,7 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Header lines of one HTTP request on the device port.
 pub const REQUEST_HEADERS_MAX: usize = 100;
 /// Connections that are between accept and upgrade at the same time; more wait in the kernel's backlog.
-pub const HANDSHAKES_MAX: usize = 512;
+pub const HANDSHAKES_MAX: usize = 128;
 /// Firmware downloads that one node serves at the same time; more are answered 503.
 pub const DOWNLOADS_MAX: usize = 1_024;
 /// Device sockets that one node holds at the same time; more are answered 503.

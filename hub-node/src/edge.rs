@@ -1,5 +1,8 @@
-//! The edge that devices see: TLS, the first HTTP request, firmware downloads.
+//! The device port: everything between `accept` and a device's actor, or a firmware download.
 
 pub mod head;
 pub mod prefixed;
 pub mod tls;
+
+pub(crate) mod frame_meter;
+pub(crate) mod listener;

@@ -13,3 +13,5 @@ pub mod verdicts;
 pub mod verifier;
 
 mod recent;
+#[cfg(test)]
+pub(crate) mod specimen;

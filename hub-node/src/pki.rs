@@ -57,6 +57,9 @@ pub enum PkiError {
     /// The authority is past its dates.
     #[error("the authority has expired")]
     AuthorityExpired,
+    /// The authority's name has a form that cannot be repeated exactly in the certificates it signs.
+    #[error("the authority's name has an unusual form; sign with the tool that made it")]
+    AuthorityName,
     /// The certificate cannot be made.
     #[error("the certificate cannot be made")]
     Issue(#[source] rcgen::Error),

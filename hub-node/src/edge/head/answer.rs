@@ -82,12 +82,16 @@ impl Answer {
     /// # Errors
     /// The stream's, or `TimedOut` when the peer does not read.
     pub async fn write<IO: AsyncWrite + Unpin>(&self, io: &mut IO) -> io::Result<()> {
+        self.write_within(io, REFUSAL_WRITE_MAX).await
+    }
+
+    async fn write_within<IO: AsyncWrite + Unpin>(&self, io: &mut IO, limit: Duration) -> io::Result<()> {
         let bytes = self.to_bytes();
         let write = async {
             io.write_all(&bytes).await?;
             io.shutdown().await
         };
-        tokio::time::timeout(REFUSAL_WRITE_MAX, write).await?
+        tokio::time::timeout(limit, write).await?
     }
 }
 
@@ -139,10 +143,10 @@ mod tests {
         assert_eq!(Answer::denied(&Denied::Refused(Refusal::CertificateRevoked)).status, 403);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_peer_that_does_not_read_is_given_up() {
         let (mut near, _far) = tokio::io::duplex(8);
-        let error = Answer::new(400, "x").write(&mut near).await.unwrap_err();
+        let error = Answer::new(400, "x").write_within(&mut near, Duration::from_millis(5)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }
