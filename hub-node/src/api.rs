@@ -22,6 +22,8 @@ pub mod read;
 pub mod scope;
 pub mod signing_keys;
 pub mod tokens;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use crate::bus::Bus;

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// Names one call in logs; the caller's own is kept when it is well-formed.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Characters of a caller's own request id.
 const REQUEST_ID_CHARS_MAX: usize = 64;

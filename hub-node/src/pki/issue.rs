@@ -41,10 +41,7 @@ impl std::fmt::Debug for Issued {
 pub struct Authority {
     issued: Issued,
     issuer: Issuer<'static, KeyPair>,
-<<<<<<< HEAD
-=======
     subject_der: Vec<u8>,
->>>>>>> f2a62cb (Judge devices by their certificates)
     not_after: OffsetDateTime,
 }
 
@@ -83,11 +80,7 @@ impl Authority {
             key_pem: key_pem.to_owned(),
             sha256: facts.sha256,
         };
-<<<<<<< HEAD
-        Ok(Self { issued, issuer, not_after })
-=======
         Ok(Self { issued, issuer, subject_der: facts.subject_der, not_after })
->>>>>>> f2a62cb (Judge devices by their certificates)
     }
 
     /// Its own certificate and key.
@@ -125,10 +118,6 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let key = new_key()?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(PkiError::Issue)?;
-<<<<<<< HEAD
-        let sha256 = Sha256::digest(certificate.der()).into();
-        Ok(Issued { certificate_pem: certificate.pem(), key_pem: key.serialize_pem(), sha256 })
-=======
         // The issuer's name was written anew; a verifier compares it byte by byte.
         let facts = CertificateFacts::read(certificate.der());
         match facts {
@@ -139,7 +128,6 @@ impl Authority {
             }),
             Ok(_) | Err(_) => Err(PkiError::AuthorityName),
         }
->>>>>>> f2a62cb (Judge devices by their certificates)
     }
 
     /// Not after this: `days` from now, or the authority's own end when that is sooner.

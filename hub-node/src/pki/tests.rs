@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-//! Tests.
-=======
 //! What the commands write is what a hub accepts.
 
 use std::os::unix::fs::PermissionsExt;
@@ -120,4 +117,3 @@ fn a_key_that_is_not_the_certificates_is_noticed() {
     let device = one.device(&"unit-1".parse().unwrap(), 1, now).unwrap();
     assert!(Authority::from_pem(&device.certificate_pem, &device.key_pem).is_err());
 }
->>>>>>> f2a62cb (Judge devices by their certificates)
