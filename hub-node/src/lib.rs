@@ -1,1 +1,3 @@
-//! hub-node
+//! What hub does: actors, TLS, WebSocket, store, bus and the operators' API around the decisions of `hub-core`.
+
+pub mod store;

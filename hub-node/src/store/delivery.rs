@@ -1,0 +1,153 @@
+//! What moves between the store and the device side of a node.
+
+use hub_core::command::{ExecutionState, PendingCommand};
+use hub_core::level::{Level, Standing, Target};
+use hub_proto::cluster::{Hint, HintBody, TraceContext};
+use hub_proto::event::FirmwareMetadata;
+use hub_proto::id::{ChannelId, CommandId, ConnGen, DeviceId, Epoch, GroupId, Seq};
+use hub_proto::time::Timestamp;
+use std::sync::Arc;
+
+/// One channel moved to a new head. Becomes a hint on the bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Its new head.
+    pub seq: Seq,
+    /// The command itself when it is small enough to travel in the hint.
+    pub body: Option<HintBody>,
+}
+
+impl Change {
+    /// The hint that announces this change.
+    pub fn hint(self, epoch: Epoch, trace: Option<TraceContext>) -> Hint {
+        Hint { epoch, channel: self.channel, seq: self.seq, trace, body: self.body }
+    }
+}
+
+/// A committed value with the channels its change touched.
+#[derive(Clone, Debug)]
+pub struct Changed<T> {
+    /// What was asked for.
+    pub value: T,
+    /// To be published now that it is committed.
+    pub changes: Vec<Change>,
+}
+
+/// A place in the store's change log. Opaque; only the store that gave it understands it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(pub i64);
+
+/// A write of one socket. All but `Attach` carry the generation that attach gave them: a write of an older
+/// generation changes nothing and comes back as [`DeviceOutcome::Fenced`].
+#[derive(Clone, Debug)]
+pub enum DeviceWrite {
+    /// The device joined: bump `conn_gen`, take over the connection, record what runs, read what it lacks, and claim
+    /// (`Queued` → `Sent`) the due commands of its own channel that are returned.
+    Attach(Attach),
+    /// The socket closed.
+    Detach { /** Whose. */ device: DeviceId, /** Since which join. */ generation: ConnGen, /** When. */ at: Timestamp },
+    /// Update progress; latest wins, never moves a finished update back.
+    Update { /** Whose. */ device: DeviceId, /** Since which join. */ generation: ConnGen, /** The news. */ report: UpdateReport, /** When. */ at: Timestamp },
+    /// About to send these commands of the device's own channel: `Queued` → `Sent`.
+    Claim { /** Whose. */ device: DeviceId, /** Since which join. */ generation: ConnGen, /** Which. */ commands: Vec<CommandId>, /** When. */ at: Timestamp },
+    /// The device has a command (`Delivered`), or finished it (`Succeeded`, `Failed`, `Rejected`).
+    Execution { /** Whose. */ device: DeviceId, /** Since which join. */ generation: ConnGen, /** The news. */ report: ExecutionReport, /** When. */ at: Timestamp },
+}
+
+/// A join.
+#[derive(Clone, Debug)]
+pub struct Attach {
+    /// The device of the socket's certificate.
+    pub device: DeviceId,
+    /// SHA-256 of that certificate: a revocation between handshake and join shows as standing.
+    pub certificate: [u8; 32],
+    /// Name of the node that holds the socket.
+    pub node: Arc<str>,
+    /// What the device says it runs.
+    pub firmware: FirmwareMetadata,
+    /// Peer address as text, for people.
+    pub remote: Option<Box<str>>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// News about a firmware update on a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateReport {
+    /// `received`, `downloading`, `updating`, `completed`, `failed`, `ignored`, `rescheduled`: see [`hub_proto::event`].
+    pub status: Box<str>,
+    /// Percent, 0 to 100.
+    pub progress: Option<u8>,
+    /// What went wrong, in the device's words; at most 4 KiB.
+    pub error: Option<Box<str>>,
+}
+
+/// News about one command on one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutionReport {
+    /// Which command.
+    pub command: CommandId,
+    /// The state the device reports.
+    pub state: ExecutionState,
+    /// Output of a finished command; at most 32 KiB.
+    pub output: Option<Box<str>>,
+}
+
+/// What became of one [`DeviceWrite`].
+#[derive(Clone, Debug)]
+pub enum DeviceOutcome {
+    /// Joined.
+    Attached(Box<Attached>),
+    /// Written, or already so.
+    Done,
+    /// These of the claimed commands may be sent; the others were cancelled or expired.
+    Claimed(Vec<CommandId>),
+    /// A newer join owns the device; nothing was written.
+    Fenced,
+    /// No such command is or was due to this device (or no such device); nothing was written.
+    NotFound,
+}
+
+/// Answer to a join.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    /// This join's generation.
+    pub generation: ConnGen,
+    /// What the device lacks. When its standing is refused, nothing was written.
+    pub reconciled: Reconciled,
+}
+
+/// What a connected device lacks.
+#[derive(Clone, Debug)]
+pub struct Reconciled {
+    /// Targets, groups, standing.
+    pub level: Level,
+    /// Due commands, oldest first inside each channel, at most `UNACKED_COMMANDS_MAX`.
+    pub pending: Vec<PendingCommand>,
+    /// There are more than fitted.
+    pub more: bool,
+}
+
+impl Reconciled {
+    /// Shorthand for the level's standing.
+    pub fn standing(&self) -> Standing {
+        self.level.standing
+    }
+}
+
+/// What a group channel lacks.
+#[derive(Clone, Debug)]
+pub struct GroupChanges {
+    /// The group's head; `None` when the group is gone.
+    pub head: Option<Seq>,
+    /// Its priority.
+    pub priority: i32,
+    /// Its target.
+    pub target: Option<Arc<Target>>,
+    /// Commands above the asked position, oldest first.
+    pub commands: Vec<PendingCommand>,
+    /// There are more than fitted.
+    pub more: bool,
+}
