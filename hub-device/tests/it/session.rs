@@ -73,6 +73,34 @@ impl Peer {
         Self(accept_async(tls).await.unwrap())
     }
 
+    /// Accepts the device and its join, and tells it one group.
+    async fn joined(listener: &TcpListener, acceptor: &TlsAcceptor) -> (Self, Value) {
+        let mut hub = Self::accept(listener, acceptor).await;
+        let join = hub.expect("phx_join").await;
+        hub.reply(&join, json!({ "groups": [GROUP] })).await;
+        (hub, join)
+    }
+
+    async fn group_joined(&mut self) -> Value {
+        let join = self.expect("phx_join").await;
+        assert_eq!(join[2], GROUP);
+        self.reply(&join, json!({})).await;
+        join
+    }
+
+    /// Offers the file and sees the update through to the restart.
+    async fn update(&mut self, files: &Server, file: &File) {
+        let offer = json!({
+            "id": COMMAND, "url": files.url(), "uuid": file.uuid, "version": "2.0.0", "size": file.bytes.len(),
+        });
+        self.send(json!([null, null, "device", "firmware_update", offer]))
+            .await;
+        for status in ["received", "started", "completed"] {
+            assert_eq!(self.expect("status_update").await[4]["status"], status);
+        }
+        self.expect("rebooting").await;
+    }
+
     async fn send(&mut self, message: Value) {
         self.0
             .send(Message::text(message.to_string()))
@@ -188,53 +216,29 @@ async fn a_device_joins_updates_obeys_and_comes_back() {
     let (mut state, stop) = (device.state(), CancellationToken::new());
     let run = tokio::spawn(device.run(stop.clone()));
 
-    let mut hub = Peer::accept(&listener, &acceptor).await;
-    let join = hub.expect("phx_join").await;
+    let (mut hub, join) = Peer::joined(&listener, &acceptor).await;
     assert_eq!(join[2], "device", "nothing is installed");
-    hub.reply(&join, json!({ "groups": [GROUP] })).await;
-    let group = hub.expect("phx_join").await;
-    assert_eq!(group[2], GROUP);
-    hub.reply(&group, json!({})).await;
+    hub.group_joined().await;
     until(&mut state, |state| state.groups == [GROUP]).await;
+    hub.update(&files, &file).await;
 
-    let offer = json!({ "id": COMMAND, "url": files.url(), "uuid": file.uuid, "version": "2.0.0", "size": file.bytes.len() });
-    hub.send(json!([join[0], null, "device", "firmware_update", offer]))
-        .await;
-    for status in ["received", "started", "completed"] {
-        assert_eq!(hub.expect("status_update").await[4]["status"], status);
-    }
-    hub.expect("rebooting").await;
-    let mut hub = Peer::accept(&listener, &acceptor).await;
-    let join = hub.expect("phx_join").await;
+    let (mut hub, join) = Peer::joined(&listener, &acceptor).await;
     assert_eq!(join[2], format!("device:{}", file.uuid));
-    assert_eq!(
-        files.requests().len(),
-        3,
-        "the download was cut twice and resumed"
-    );
-    hub.reply(&join, json!({ "groups": [GROUP] })).await;
-    let group = hub.expect("phx_join").await;
-    hub.reply(&group, json!({})).await;
-
-    let command = json!([group[0], null, GROUP, "blink", { "id": COMMAND, "times": 3 }]);
-    hub.send(command.clone()).await;
+    let cuts = files.requests().len();
+    assert_eq!(cuts, 3, "the download was cut twice and resumed");
+    let group = hub.group_joined().await;
+    hub.send(json!([group[0], null, GROUP, "blink", { "id": COMMAND, "times": 3 }]))
+        .await;
     assert_eq!(hub.expect("command_ack").await[4]["id"], COMMAND);
     let result = hub.expect("command_result").await;
-    assert_eq!(
-        (&result[4]["status"], &result[4]["output"]),
-        (&json!("succeeded"), &json!("blinked 3 times"))
-    );
-    let shown = until(&mut state, |state| {
-        state.executed_total == 1 && state.phase == Phase::Online
-    })
-    .await;
+    assert_eq!(result[4]["status"], "succeeded");
+    assert_eq!(result[4]["output"], "blinked 3 times");
+    let shown = until(&mut state, |state| state.executed_total == 1).await;
     assert_eq!((shown.reboots, shown.joins), (1, 2));
 
     // The connection breaks without a word; the device comes back, and a repeat of the command runs nothing.
     drop(hub);
-    let mut hub = Peer::accept(&listener, &acceptor).await;
-    let join = hub.expect("phx_join").await;
-    hub.reply(&join, json!({ "groups": [] })).await;
+    let (mut hub, join) = Peer::joined(&listener, &acceptor).await;
     hub.send(json!([join[0], null, join[2], "blink", { "id": COMMAND, "times": 3 }]))
         .await;
     hub.expect("command_ack").await;
@@ -246,4 +250,13 @@ async fn a_device_joins_updates_obeys_and_comes_back() {
     stop.cancel();
     run.await.unwrap().unwrap();
     assert_eq!(state.borrow().phase, Phase::Stopped);
+}
+
+#[test]
+fn a_device_is_small_enough_for_thousands_in_one_process() {
+    let (pki, directory) = (pki(), tempfile::tempdir().unwrap());
+    let device = device(&pki, 1, directory.path(), &firmware::file("1.0.0", 10));
+    let run = device.run(CancellationToken::new());
+    let bytes = std::mem::size_of_val(&run);
+    assert!(bytes <= 8 * 1024, "the task of a device is {bytes} bytes");
 }
