@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hub_proto::cluster::HintBody;
-use hub_proto::tail::Tail;
 use hub_proto::id::{ChannelId, GroupId, Seq};
+use hub_proto::tail::Tail;
 
 use crate::command::{ExecutionState, PendingCommand};
 use crate::level::Target;
@@ -40,9 +40,19 @@ impl PartialEq for Entry {
 #[derive(Debug)]
 pub enum News {
     /// A command, with its frame for members that joined the group's channel.
-    Command { /** The command. */ command: PendingCommand, /** Its frame, encoded once. */ tail: Tail },
+    Command {
+        /** The command. */
+        command: PendingCommand,
+        /** Its frame, encoded once. */
+        tail: Tail,
+    },
     /// The group's priority or target, as it is now.
-    State { /** Precedence. */ priority: i32, /** Target. */ target: Option<Arc<Target>> },
+    State {
+        /** Precedence. */
+        priority: i32,
+        /** Target. */
+        target: Option<Arc<Target>>,
+    },
     /// The group was deleted.
     Gone,
 }
@@ -51,11 +61,21 @@ pub enum News {
 #[derive(Debug)]
 pub enum Event<M> {
     /// A member's socket takes part; it knows the channel up to `known`.
-    Follow { /** The socket. */ member: M, /** What it has. */ known: Seq },
+    Follow {
+        /** The socket. */
+        member: M,
+        /** What it has. */
+        known: Seq,
+    },
     /// A member's socket takes no further part.
     Unfollow(M),
     /// The bus or the poller says that the channel moved.
-    Hint { /** Its head. */ seq: Seq, /** The command, if it came along. */ body: Option<HintBody> },
+    Hint {
+        /** Its head. */
+        seq: Seq,
+        /** The command, if it came along. */
+        body: Option<HintBody>,
+    },
     /// Answer to [`Effect::Load`].
     Loaded(Loaded),
     /// The answer to [`Effect::Load`] did not come.
@@ -85,9 +105,17 @@ pub enum Effect<M> {
     /// Hand the entry to every member.
     Deliver(Arc<Entry>),
     /// Tell the new member where the channel is.
-    Followed { /** The socket. */ member: M, /** Known head. */ head: Seq },
+    Followed {
+        /** The socket. */
+        member: M,
+        /** Known head. */
+        head: Seq,
+    },
     /// Read the channel above this position.
-    Load { /** The position. */ after: Seq },
+    Load {
+        /** The position. */
+        after: Seq,
+    },
     /// Nobody is left: the channel may end.
     Empty,
 }
@@ -205,7 +233,14 @@ impl<M: Clone + Ord> Fanout<M> {
             self.command(command, out);
         }
         if !loaded.more {
-            self.deliver(head, News::State { priority: loaded.priority, target: loaded.target }, out);
+            self.deliver(
+                head,
+                News::State {
+                    priority: loaded.priority,
+                    target: loaded.target,
+                },
+                out,
+            );
         }
         if loaded.more || self.known < Some(self.wanted) {
             self.load(out);
@@ -226,7 +261,12 @@ impl<M: Clone + Ord> Fanout<M> {
         }
         let seq = seq.max(after);
         self.known = Some(seq);
-        out.push(Effect::Deliver(Arc::new(Entry { group: self.group, after, seq, news })));
+        out.push(Effect::Deliver(Arc::new(Entry {
+            group: self.group,
+            after,
+            seq,
+            news,
+        })));
     }
 }
 

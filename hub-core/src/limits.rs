@@ -17,7 +17,7 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Header lines of one HTTP request on the device port.
 pub const REQUEST_HEADERS_MAX: usize = 100;
 /// Connections that are between accept and upgrade at the same time; more wait in the kernel's backlog.
-pub const HANDSHAKES_MAX: usize = 512;
+pub const HANDSHAKES_MAX: usize = 128;
 /// Firmware downloads that one node serves at the same time; more are answered 503.
 pub const DOWNLOADS_MAX: usize = 1_024;
 /// Device sockets that one node holds at the same time; more are answered 503.
@@ -117,3 +117,73 @@ const _: () = {
     assert!(DOWNLOAD_URL_TTL.as_secs() <= 900);
     assert!(OUTBOX_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX);
 };
+// --- certificates
+/// Certificates a client may send besides its own.
+pub const INTERMEDIATES_MAX: usize = 6;
+/// Registered authorities tried as the signer of one certificate.
+pub const ANCHORS_MAX: usize = 4;
+/// Reads of authorities that one handshake of an unknown certificate may cause.
+pub const ANCHOR_READS_MAX: usize = 8;
+/// The store must say who holds a certificate within this time.
+pub const VERDICT_MAX: Duration = Duration::from_secs(2);
+/// Handshakes that wait for the store at a time; each holds a thread. A listener lets no more handshakes run.
+pub const VERDICT_LOOKUPS_MAX: usize = 128;
+/// Verdicts kept between a handshake and the check right after it.
+pub const RECENT_VERDICTS_MAX: usize = 4096;
+/// A verdict older than this is read again.
+pub const RECENT_VERDICT_TTL: Duration = Duration::from_secs(2);
+/// A TLS session key for tickets makes tickets for this long and accepts them for twice as long.
+pub const TICKET_KEY_LIFETIME: Duration = Duration::from_secs(3600);
+/// Bytes of PEM text with one certificate.
+pub const CERTIFICATE_PEM_BYTES_MAX: usize = 64 * 1024;
+
+// --- answers on the device port before the upgrade
+/// Query parameters of one request on the device port.
+pub const QUERY_PARAMETERS_MAX: usize = 16;
+/// A refusal must be written this fast; a peer that does not read it is dropped.
+pub const REFUSAL_WRITE_MAX: Duration = Duration::from_secs(2);
+
+// --- operators' API
+/// Bytes of one JSON body: 10,000 device names fit.
+pub const API_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one answer that is remembered under an idempotency key.
+pub const API_ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// A call must be answered this long after its head arrived, its body included.
+pub const API_CALL_MAX: Duration = Duration::from_secs(30);
+/// Calls being carried out at a time; the next one is answered 503.
+pub const API_CALLS_MAX: usize = 256;
+/// A firmware upload must be over this long after its head arrived.
+pub const API_UPLOAD_MAX: Duration = Duration::from_secs(3_600);
+/// Firmware uploads being received at a time; the next one is answered 503.
+pub const API_UPLOADS_MAX: usize = 4;
+/// A code that proves possession of an authority's key is good for this long.
+pub const REGISTRATION_TTL: Duration = Duration::from_secs(24 * 3_600);
+/// Seconds a caller is told to wait after a 503.
+pub const API_RETRY_AFTER_S: u32 = 2;
+/// Time one call spends on announcing what it committed; what is left is found by polling.
+pub const API_PUBLISH_MAX: Duration = Duration::from_secs(1);
+/// Printable characters of an `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+/// A call waits this long for another one with the same idempotency key.
+pub const IDEMPOTENCY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+
+// --- the store
+/// Rows of one page of a list.
+pub const STORE_PAGE_ROWS_MAX: usize = 1_000;
+/// Writes of sockets in one transaction.
+pub const DEVICE_WRITES_MAX: usize = 256;
+/// Devices added to a group in one call.
+pub const GROUP_MEMBERS_PER_CALL_MAX: usize = 10_000;
+/// How long the answer to a creating call is remembered under its key.
+pub const IDEMPOTENT_ANSWER_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Waiting for a free connection to the database, after which it counts as unavailable.
+pub const STORE_ACQUIRE_MAX: Duration = Duration::from_secs(2);
+/// Waiting for another process that holds the lock of the embedded database.
+pub const STORE_BUSY_MAX: Duration = Duration::from_secs(2);
+/// A reading connection that is idle this long is closed.
+pub const STORE_IDLE_MAX: Duration = Duration::from_secs(300);
+/// Connections of the embedded database that read.
+pub const STORE_READERS_MAX: u32 = 4;
+/// Prepared statements kept per connection.
+pub const STORE_STATEMENTS_MAX: usize = 256;

@@ -19,14 +19,19 @@ pub struct Full;
 
 impl<T> Default for Outbox<T> {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), bytes: 0 }
+        Self {
+            queue: VecDeque::new(),
+            bytes: 0,
+        }
     }
 }
 
 impl<T> Outbox<T> {
     /// Appends a message of `bytes` bytes, or refuses it when either bound would be passed.
     pub fn push(&mut self, message: T, bytes: usize) -> Result<(), Full> {
-        if self.queue.len() >= OUTBOX_MESSAGES_MAX || self.bytes.saturating_add(bytes) > OUTBOX_BYTES_MAX {
+        if self.queue.len() >= OUTBOX_MESSAGES_MAX
+            || self.bytes.saturating_add(bytes) > OUTBOX_BYTES_MAX
+        {
             return Err(Full);
         }
         self.bytes += bytes;

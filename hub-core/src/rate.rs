@@ -6,7 +6,8 @@
 use std::time::{Duration, Instant};
 
 use crate::limits::{
-    FLOOD_MAX, MALFORMED_MAX, MALFORMED_WINDOW, MESSAGES_BURST, MESSAGES_PER_SECOND, PINGS_PER_SECOND_MAX, PING_FLOOD_SECONDS,
+    FLOOD_MAX, MALFORMED_MAX, MALFORMED_WINDOW, MESSAGES_BURST, MESSAGES_PER_SECOND,
+    PING_FLOOD_SECONDS, PINGS_PER_SECOND_MAX,
 };
 
 /// What the rate allows.
@@ -34,7 +35,10 @@ const COST: Duration = Duration::from_millis(1_000 / MESSAGES_PER_SECOND as u64)
 impl MessageRate {
     /// A full bucket.
     pub fn new(now: Instant) -> Self {
-        Self { full_at: now, throttled_since: None }
+        Self {
+            full_at: now,
+            throttled_since: None,
+        }
     }
 
     /// Accounts one message.
@@ -86,8 +90,15 @@ pub struct Nuisance {
 impl Nuisance {
     /// Nothing yet.
     pub fn new(now: Instant) -> Self {
-        let window = Window { from: now, count: 0 };
-        Self { pings: window.clone(), flooded_seconds: 0, malformed: window }
+        let window = Window {
+            from: now,
+            count: 0,
+        };
+        Self {
+            pings: window.clone(),
+            flooded_seconds: 0,
+            malformed: window,
+        }
     }
 
     /// Accounts one ping; true when the socket is flooded.
@@ -177,7 +188,12 @@ mod tests {
     fn five_malformed_frames_in_a_minute_are_too_many() {
         let start = Instant::now();
         let mut nuisance = Nuisance::new(start);
-        assert_eq!((0..5).map(|_| nuisance.malformed(start)).collect::<Vec<_>>(), [false, false, false, false, true]);
+        assert_eq!(
+            (0..5)
+                .map(|_| nuisance.malformed(start))
+                .collect::<Vec<_>>(),
+            [false, false, false, false, true]
+        );
         assert!(!nuisance.malformed(start + MALFORMED_WINDOW));
     }
 }

@@ -43,27 +43,52 @@ pub enum Event {
     /// A frame arrived, and its envelope could be read.
     Frame(Inbound),
     /// A message arrived that is no frame; with where to answer if its refs could be read.
-    Malformed { /** Whom to answer. */ to: Option<Address>, /** Stable code. */ code: &'static str },
+    Malformed {
+        /** Whom to answer. */
+        to: Option<Address>,
+        /** Stable code. */
+        code: &'static str,
+    },
     /// A WebSocket ping arrived.
     Pinged,
     /// A WebSocket pong arrived, with the number of the ping it answers if it is one of ours.
     Ponged(Option<u32>),
     /// Answer to [`Effect::Attach`].
-    Attached { /** Which attempt. */ attempt: u32, /** What the store says. */ outcome: Result<Attached, Unavailable> },
+    Attached {
+        /** Which attempt. */
+        attempt: u32,
+        /** What the store says. */
+        outcome: Result<Attached, Unavailable>,
+    },
     /// Answer to [`Effect::Reconcile`].
     Reconciled(Result<Reconciled, Unavailable>),
     /// Answer to [`Effect::Claim`].
     Claimed(Result<Vec<CommandId>, Unavailable>),
     /// Answer to [`Effect::Record`] with a receipt.
-    Recorded { /** Which. */ receipt: u32, /** What became of it. */ outcome: Recorded },
+    Recorded {
+        /** Which. */
+        receipt: u32,
+        /** What became of it. */
+        outcome: Recorded,
+    },
     /// The device's own channel moved.
-    Hint { /** Its head. */ seq: Seq, /** The command, if it came along. */ body: Option<HintBody> },
+    Hint {
+        /** Its head. */
+        seq: Seq,
+        /** The command, if it came along. */
+        body: Option<HintBody>,
+    },
     /// A group's channel moved.
     Entry(Arc<Entry>),
     /// Entries were dropped because they came too fast.
     Lagged,
     /// Answer to [`Effect::Follow`].
-    Followed { /** The group. */ group: GroupId, /** Its channel's head. */ head: Seq },
+    Followed {
+        /** The group. */
+        group: GroupId,
+        /** Its channel's head. */
+        head: Seq,
+    },
     /// The group's channel on this node was started afresh: follow it again.
     Refollow(GroupId),
     /// The socket's identity may have been revoked: look again.
@@ -73,7 +98,10 @@ pub enum Event {
     /// A newer join owns the device.
     Superseded,
     /// The node stops: come back after this long.
-    Drain { /** The wait. */ after: Duration },
+    Drain {
+        /** The wait. */
+        after: Duration,
+    },
     /// The deadline has passed.
     Deadline,
 }
@@ -254,7 +282,11 @@ impl Session {
             Event::Entry(entry) => self.entry(&entry, now, out),
             Event::Lagged | Event::Recheck => self.reconcile(out),
             Event::Followed { group, head } => {
-                if self.known.iter().any(|(g, known)| *g == group && head > *known) {
+                if self
+                    .known
+                    .iter()
+                    .any(|(g, known)| *g == group && head > *known)
+                {
                     out.push(Effect::Note(Note::Gap));
                     self.reconcile(out);
                 }
@@ -275,13 +307,23 @@ impl Session {
         if matches!(self.phase, Phase::Closed) {
             return None;
         }
-        let acks = if self.capabilities.ack { self.deliveries.deadline() } else { None };
+        let acks = if self.capabilities.ack {
+            self.deliveries.deadline()
+        } else {
+            None
+        };
         let progress = self.progress.as_ref().and(self.progress_at);
-        [self.first_join_by, self.retry_at, self.offer_at, acks, progress]
-            .into_iter()
-            .flatten()
-            .chain([self.liveness.deadline()])
-            .min()
+        [
+            self.first_join_by,
+            self.retry_at,
+            self.offer_at,
+            acks,
+            progress,
+        ]
+        .into_iter()
+        .flatten()
+        .chain([self.liveness.deadline()])
+        .min()
     }
 
     /// This socket's generation while its device channel is joined.
@@ -305,10 +347,20 @@ impl Session {
 
     /// A join that the store only now answers must still be released.
     fn step_closed(&mut self, event: Event, out: &mut Vec<Effect>) {
-        if let Event::Attached { outcome: Ok(Attached { generation, reconciled }), .. } = event
+        if let Event::Attached {
+            outcome:
+                Ok(Attached {
+                    generation,
+                    reconciled,
+                }),
+            ..
+        } = event
             && reconciled.level.standing == Standing::Active
         {
-            out.push(Effect::Record { report: Report::Detach(generation), receipt: None });
+            out.push(Effect::Record {
+                report: Report::Detach(generation),
+                receipt: None,
+            });
         }
     }
 
@@ -325,7 +377,10 @@ impl Session {
             out.push(Effect::Unfollow(group));
         }
         if let Phase::Attached { generation } = self.phase {
-            out.push(Effect::Record { report: Report::Detach(generation), receipt: None });
+            out.push(Effect::Record {
+                report: Report::Detach(generation),
+                receipt: None,
+            });
         }
         self.level = None;
         self.deliveries = Deliveries::default();
@@ -341,7 +396,10 @@ impl Session {
         if self.capabilities.ack
             && let Some(device) = &self.channels.device
         {
-            out.push(Effect::Push { on: device.clone(), push: Push::Reconnect { after } });
+            out.push(Effect::Push {
+                on: device.clone(),
+                push: Push::Reconnect { after },
+            });
         }
         self.close(CloseReason::Restarting, out);
     }
@@ -350,8 +408,14 @@ impl Session {
     fn reattach(&mut self, out: &mut Vec<Effect>) {
         self.release(out);
         let channels = std::mem::take(&mut self.channels);
-        let joined = channels.device.into_iter().chain(channels.groups.into_iter().map(|(_, s)| s));
-        out.extend(joined.map(|on| Effect::Push { on, push: Push::Restart }));
+        let joined = channels
+            .device
+            .into_iter()
+            .chain(channels.groups.into_iter().map(|(_, s)| s));
+        out.extend(joined.map(|on| Effect::Push {
+            on,
+            push: Push::Restart,
+        }));
     }
 
     fn deadlines(&mut self, now: Instant, out: &mut Vec<Effect>) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hub_proto::id::{ChannelId, DeviceId, GroupId};
 
 use crate::level::{Level, Target};
-use crate::limits::{OFFERS_FREE, OFFER_PENALTY_MAX, OFFER_PENALTY_MIN};
+use crate::limits::{OFFER_PENALTY_MAX, OFFER_PENALTY_MIN, OFFERS_FREE};
 
 /// Where the target in effect comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +65,12 @@ pub fn is_on(running: &Running, target: &Target) -> bool {
 /// How long a device that was offered this target `offers` times, the last time `ago`, must still wait for
 /// the next offer. The first [`OFFERS_FREE`] are free; then the pause doubles from [`OFFER_PENALTY_MIN`] up to [`OFFER_PENALTY_MAX`].
 pub fn offer_wait(offers: u32, ago: Duration) -> Duration {
-    let Some(extra) = offers.checked_sub(OFFERS_FREE) else { return Duration::ZERO };
-    let pause = OFFER_PENALTY_MIN.saturating_mul(1_u32 << extra.min(16)).min(OFFER_PENALTY_MAX);
+    let Some(extra) = offers.checked_sub(OFFERS_FREE) else {
+        return Duration::ZERO;
+    };
+    let pause = OFFER_PENALTY_MIN
+        .saturating_mul(1_u32 << extra.min(16))
+        .min(OFFER_PENALTY_MAX);
     pause.saturating_sub(ago)
 }
 

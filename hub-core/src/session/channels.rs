@@ -21,7 +21,10 @@ pub(super) struct Channels {
 impl Address {
     /// The subscription that a join from this address makes.
     pub(super) fn subscription(&self) -> Subscription {
-        Subscription { topic: self.topic.clone(), join_ref: self.join_ref.clone().or_else(|| self.reference.clone()) }
+        Subscription {
+            topic: self.topic.clone(),
+            join_ref: self.join_ref.clone().or_else(|| self.reference.clone()),
+        }
     }
 }
 
@@ -38,12 +41,18 @@ impl Channels {
 
     /// The subscription of a topic.
     pub(super) fn find(&self, topic: &str) -> Option<&Subscription> {
-        self.device.iter().chain(self.groups.iter().map(|(_, s)| s)).find(|s| *s.topic == *topic)
+        self.device
+            .iter()
+            .chain(self.groups.iter().map(|(_, s)| s))
+            .find(|s| *s.topic == *topic)
     }
 
     /// The subscription of a group's channel.
     pub(super) fn group(&self, group: GroupId) -> Option<&Subscription> {
-        self.groups.iter().find(|(g, _)| *g == group).map(|(_, s)| s)
+        self.groups
+            .iter()
+            .find(|(g, _)| *g == group)
+            .map(|(_, s)| s)
     }
 
     /// Joins a group's channel, in place of an earlier join of it.

@@ -35,7 +35,8 @@ pub(super) struct Deliveries {
     settling: Vec<CommandId>,
     /// Committed while a read of the store was under way, whose answer may be older than that commit.
     settled: Vec<CommandId>,
-    claiming: bool,
+    /// Asked for, and the store has not answered.
+    claiming: Vec<CommandId>,
     /// The store has more than is here.
     behind: bool,
 }
@@ -63,7 +64,9 @@ impl Deliveries {
         if command.state > ExecutionState::Sent || self.knows(command.id) {
             return;
         }
-        if self.unacked.len() + self.waiting.len() >= UNACKED_COMMANDS_MAX || self.waiting.len() >= CLAIM_QUEUE_MAX {
+        if self.unacked.len() + self.waiting.len() >= UNACKED_COMMANDS_MAX
+            || self.waiting.len() >= CLAIM_QUEUE_MAX
+        {
             self.behind = true;
             return;
         }
@@ -84,7 +87,9 @@ impl Deliveries {
 
     /// Whether it is time to read the store again; asking clears it.
     pub(super) fn take_behind(&mut self) -> bool {
-        let ready = self.behind && self.waiting.is_empty() && self.unacked.len() <= UNACKED_COMMANDS_MAX / 2;
+        let ready = self.behind
+            && self.waiting.is_empty()
+            && self.unacked.len() <= UNACKED_COMMANDS_MAX / 2;
         if ready {
             self.behind = false;
         }
@@ -94,16 +99,29 @@ impl Deliveries {
     /// Commands that may be sent now, in order; a claim is asked for where one is needed first.
     pub(super) fn pump(&mut self, now: Instant, out: &mut Vec<Effect>) -> Vec<Due> {
         let mut due = Vec::new();
-        while !self.claiming {
-            let Some((front, _)) = self.waiting.front() else { break };
+        while self.claiming.is_empty() {
+            let Some((front, _)) = self.waiting.front() else {
+                break;
+            };
             if needs_claim(front) {
-                let ids = self.waiting.iter().map(|(c, _)| c).take_while(|c| needs_claim(c)).map(|c| c.id).collect();
-                self.claiming = true;
-                out.push(Effect::Claim(ids));
+                let run = self
+                    .waiting
+                    .iter()
+                    .map(|(c, _)| c)
+                    .take_while(|c| needs_claim(c));
+                self.claiming = run.map(|c| c.id).collect();
+                out.push(Effect::Claim(self.claiming.clone()));
                 break;
             }
-            let Some((command, entry)) = self.waiting.pop_front() else { break };
-            self.unacked.push(Unacked { command: command.clone(), sent_at: now, sends: 1, ping: None });
+            let Some((command, entry)) = self.waiting.pop_front() else {
+                break;
+            };
+            self.unacked.push(Unacked {
+                command: command.clone(),
+                sent_at: now,
+                sends: 1,
+                ping: None,
+            });
             due.push(Due { command, entry });
         }
         due
@@ -111,20 +129,19 @@ impl Deliveries {
 
     /// The store answered a claim: `granted` may be sent, the rest of what was asked may not.
     pub(super) fn claimed(&mut self, granted: &[CommandId]) {
-        if !std::mem::take(&mut self.claiming) {
-            return;
-        }
-        let asked = self.waiting.iter().take_while(|(c, _)| needs_claim(c)).count();
-        for (command, entry) in self.waiting.drain(..asked).rev().collect::<Vec<_>>() {
-            if granted.contains(&command.id) {
-                self.waiting.push_front((PendingCommand { state: ExecutionState::Sent, ..command }, entry));
+        let asked = std::mem::take(&mut self.claiming);
+        self.waiting
+            .retain(|(c, _)| !asked.contains(&c.id) || granted.contains(&c.id));
+        for (command, _) in &mut self.waiting {
+            if asked.contains(&command.id) {
+                command.state = ExecutionState::Sent;
             }
         }
     }
 
     /// The claim could not be written: leave the commands to the store and read them again later.
     pub(super) fn claim_failed(&mut self) {
-        if std::mem::take(&mut self.claiming) {
+        if !std::mem::take(&mut self.claiming).is_empty() {
             self.waiting.clear();
             self.behind = true;
         }
@@ -143,7 +160,12 @@ impl Deliveries {
     /// The pong with this number arrived: what it covers has arrived too.
     pub(super) fn ponged(&mut self, pong: u32) -> Vec<CommandId> {
         let covered = |u: &Unacked| u.ping.is_some_and(|ping| ping <= pong);
-        let ids: Vec<_> = self.unacked.iter().filter(|u| covered(u)).map(|u| u.command.id).collect();
+        let ids: Vec<_> = self
+            .unacked
+            .iter()
+            .filter(|u| covered(u))
+            .map(|u| u.command.id)
+            .collect();
         self.unacked.retain(|u| !covered(u));
         self.settling.extend(&ids);
         ids
@@ -173,7 +195,7 @@ impl Deliveries {
 
     /// Forgets commands of a channel the device no longer follows, as far as they were not sent.
     pub(super) fn forget(&mut self, channel: ChannelId) {
-        if !self.claiming {
+        if self.claiming.is_empty() {
             self.waiting.retain(|(c, _)| c.channel != channel);
         }
     }
@@ -186,7 +208,11 @@ impl Deliveries {
     /// Looks at what the device did not acknowledge in time.
     pub(super) fn overdue(&mut self, now: Instant) -> Overdue {
         let mut again = Vec::new();
-        for unacked in self.unacked.iter_mut().filter(|u| u.sent_at + ACK_MAX <= now) {
+        for unacked in self
+            .unacked
+            .iter_mut()
+            .filter(|u| u.sent_at + ACK_MAX <= now)
+        {
             if unacked.sends >= SENDS_MAX {
                 return Overdue::HalfOpen;
             }
@@ -194,7 +220,11 @@ impl Deliveries {
             unacked.sent_at = now;
             again.push(unacked.command.clone());
         }
-        if again.is_empty() { Overdue::None } else { Overdue::Again(again) }
+        if again.is_empty() {
+            Overdue::None
+        } else {
+            Overdue::Again(again)
+        }
     }
 }
 

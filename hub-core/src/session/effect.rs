@@ -16,23 +16,53 @@ use crate::level::Target;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Answer a frame.
-    Reply { /** Where the question came from. */ to: Address, /** What to say. */ answer: Answer },
+    Reply {
+        /** Where the question came from. */
+        to: Address,
+        /** What to say. */
+        answer: Answer,
+    },
     /// Send a frame of the hub's own on a channel.
-    Push { /** The channel as its subscriber joined it. */ on: Subscription, /** What to send. */ push: Push },
+    Push {
+        /** The channel as its subscriber joined it. */
+        on: Subscription,
+        /** What to send. */
+        push: Push,
+    },
     /// Send a group's frame that was encoded once for all, behind this subscriber's own `join_ref`.
-    Tail { /** The subscriber's. */ join_ref: Option<Ref>, /** The shared frame. */ entry: Arc<Entry> },
+    Tail {
+        /** The subscriber's. */
+        join_ref: Option<Ref>,
+        /** The shared frame. */
+        entry: Arc<Entry>,
+    },
     /// Send a WebSocket ping with this number as payload.
     Ping(u32),
     /// Join in the store; answered by `Event::Attached` with the same number.
-    Attach { /** Which attempt. */ attempt: u32, /** What the device said. */ params: Box<JoinParams> },
+    Attach {
+        /** Which attempt. */
+        attempt: u32,
+        /** What the device said. */
+        params: Box<JoinParams>,
+    },
     /// Read level and due commands; answered by `Event::Reconciled`.
     Reconcile,
     /// Claim commands before they are sent; answered by `Event::Claimed`.
     Claim(Vec<CommandId>),
     /// Write something the device reported; answered by `Event::Recorded` when it carries a receipt.
-    Record { /** What. */ report: Report, /** Answer me with this number. */ receipt: Option<u32> },
+    Record {
+        /** What. */
+        report: Report,
+        /** Answer me with this number. */
+        receipt: Option<u32>,
+    },
     /// Take part in a group's fan-out; answered by `Event::Followed`.
-    Follow { /** The group. */ group: GroupId, /** What the session has of it. */ known: Seq },
+    Follow {
+        /** The group. */
+        group: GroupId,
+        /** What the session has of it. */
+        known: Seq,
+    },
     /// Take no further part.
     Unfollow(GroupId),
     /// Read no frame before this moment.
@@ -62,7 +92,12 @@ pub enum Answer {
     /// `ok` with the device's group channels.
     Groups(Vec<String>),
     /// `error` with a stable reason, and when to try again if that helps.
-    Error { /** The reason. */ reason: &'static str, /** Try again after this. */ retry_after: Option<Duration> },
+    Error {
+        /** The reason. */
+        reason: &'static str,
+        /** Try again after this. */
+        retry_after: Option<Duration>,
+    },
 }
 
 /// A channel as its subscriber joined it: pushes carry the subscriber's own `join_ref`.
@@ -78,21 +113,38 @@ pub struct Subscription {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Push {
     /// The device is now a member of a group.
-    Join { /** The group's channel. */ channel: String },
+    Join {
+        /** The group's channel. */
+        channel: String,
+    },
     /// The device is no longer a member of a group.
-    Leave { /** The group's channel. */ channel: String },
+    Leave {
+        /** The group's channel. */
+        channel: String,
+    },
     /// It should run this firmware. The offer's id is made of device, channel and revision, so a repeat is the same message.
-    Offer { /** Whose decision. */ channel: ChannelId, /** The firmware. */ target: Arc<Target> },
+    Offer {
+        /** Whose decision. */
+        channel: ChannelId,
+        /** The firmware. */
+        target: Arc<Target>,
+    },
     /// A command.
     Command(PendingCommand),
     /// The node is leaving: come back after this long.
-    Reconnect { /** The wait. */ after: Duration },
+    Reconnect {
+        /** The wait. */
+        after: Duration,
+    },
     /// The channel is closed because its subscriber left it.
     Closed,
     /// The channel broke: join it again.
     Restart,
     /// A frame could not be read, and neither could its ref.
-    Malformed { /** Stable code. */ code: &'static str },
+    Malformed {
+        /** Stable code. */
+        code: &'static str,
+    },
 }
 
 /// What is written to the store on a device's behalf.
@@ -109,9 +161,21 @@ pub enum Report {
     /// It is rebooting.
     Rebooting,
     /// A command moved on.
-    Execution { /** Which. */ command: CommandId, /** To where. */ state: ExecutionState, /** Output of a finished one. */ output: Option<Box<str>> },
+    Execution {
+        /** Which. */
+        command: CommandId,
+        /** To where. */
+        state: ExecutionState,
+        /** Output of a finished one. */
+        output: Option<Box<str>>,
+    },
     /// This target was offered.
-    Offered { /** Whose decision. */ channel: ChannelId, /** Its revision. */ revision: Seq },
+    Offered {
+        /** Whose decision. */
+        channel: ChannelId,
+        /** Its revision. */
+        revision: Seq,
+    },
 }
 
 /// Something to count, and at most to log.

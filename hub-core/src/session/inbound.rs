@@ -31,7 +31,9 @@ impl Session {
         match (Topic::parse(&from.topic), event) {
             (Topic::Phoenix, Ok(DeviceEvent::Heartbeat)) => reply(from, Answer::Ok, out),
             (Topic::Phoenix, _) => self.refuse(from, "unknown_event", out),
-            (Topic::Device(_), Ok(DeviceEvent::Join(params))) => self.join_device(from, params, out),
+            (Topic::Device(_), Ok(DeviceEvent::Join(params))) => {
+                self.join_device(from, params, out)
+            }
             (Topic::Group(_), Ok(DeviceEvent::Join(_))) => self.join_group(from, out),
             (Topic::Unknown, Ok(DeviceEvent::Join(_))) => reply(from, error("unknown_topic"), out),
             (_, Ok(DeviceEvent::Leave)) => self.leave(from, out),
@@ -56,7 +58,11 @@ impl Session {
 
     pub(super) fn pinged(&mut self, now: Instant, out: &mut Vec<Effect>) {
         self.liveness.heard(now);
-        if self.nuisance.get_or_insert_with(|| Box::new(Nuisance::new(now))).ping(now) {
+        if self
+            .nuisance
+            .get_or_insert_with(|| Box::new(Nuisance::new(now)))
+            .ping(now)
+        {
             self.close(CloseReason::PolicyViolation, out);
         }
     }
@@ -70,7 +76,13 @@ impl Session {
         self.refill(out);
     }
 
-    pub(super) fn malformed(&mut self, to: Option<Address>, code: &'static str, now: Instant, out: &mut Vec<Effect>) {
+    pub(super) fn malformed(
+        &mut self,
+        to: Option<Address>,
+        code: &'static str,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
         self.liveness.heard(now);
         if !self.within_rate(now, out) {
             return;
@@ -79,9 +91,19 @@ impl Session {
             return self.refuse(to, code, out);
         }
         out.push(Effect::Note(Note::Refused(code)));
-        let on = Subscription { topic: "phoenix".into(), join_ref: None };
-        out.push(Effect::Push { on, push: Push::Malformed { code } });
-        if self.nuisance.get_or_insert_with(|| Box::new(Nuisance::new(now))).malformed(now) {
+        let on = Subscription {
+            topic: "phoenix".into(),
+            join_ref: None,
+        };
+        out.push(Effect::Push {
+            on,
+            push: Push::Malformed { code },
+        });
+        if self
+            .nuisance
+            .get_or_insert_with(|| Box::new(Nuisance::new(now)))
+            .malformed(now)
+        {
             self.close(CloseReason::BadRequests, out);
         }
     }
@@ -113,12 +135,16 @@ impl Session {
         self.running.version = params.firmware.version.as_deref().map(Into::into);
         self.attempt = self.number();
         self.phase = Phase::Attaching { join: from };
-        out.push(Effect::Attach { attempt: self.attempt, params });
+        out.push(Effect::Attach {
+            attempt: self.attempt,
+            params,
+        });
     }
 
     fn join_group(&mut self, from: Address, out: &mut Vec<Effect>) {
         let topic = from.topic.to_string();
-        let known = self.channels.find(&topic).is_some() || self.joining.iter().any(|(t, _)| *t == topic);
+        let known =
+            self.channels.find(&topic).is_some() || self.joining.iter().any(|(t, _)| *t == topic);
         if !known && !self.channels.has_room(self.joining.len()) {
             return reply(from, error("too_many_channels"), out);
         }
@@ -159,11 +185,15 @@ impl Session {
 
     fn leave(&mut self, from: Address, out: &mut Vec<Effect>) {
         let joined = self.channels.find(&from.topic).cloned();
-        let current = joined.as_ref().is_some_and(|s| is_current(s, from.join_ref.as_ref()));
+        let current = joined
+            .as_ref()
+            .is_some_and(|s| is_current(s, from.join_ref.as_ref()));
         let topic = from.topic.clone();
         let attaching = match &self.phase {
             Phase::Attaching { join } if join.topic == topic => Some(join.subscription()),
-            Phase::Attaching { .. } | Phase::Waiting | Phase::Attached { .. } | Phase::Closed => None,
+            Phase::Attaching { .. } | Phase::Waiting | Phase::Attached { .. } | Phase::Closed => {
+                None
+            }
         };
         let waiting = self.joining.iter().position(|(t, _)| **t == *topic);
         reply(from, Answer::Ok, out);
@@ -177,22 +207,41 @@ impl Session {
             joined.filter(|_| current)
         };
         let Some(left) = left else { return };
-        if self.channels.device.as_ref().is_some_and(|d| d.topic == topic) {
+        if self
+            .channels
+            .device
+            .as_ref()
+            .is_some_and(|d| d.topic == topic)
+        {
             self.channels.device = None;
             self.release(out);
         }
         self.channels.groups.retain(|(_, s)| s.topic != topic);
-        out.push(Effect::Push { on: left, push: Push::Closed });
+        out.push(Effect::Push {
+            on: left,
+            push: Push::Closed,
+        });
     }
 
-    fn device_push(&mut self, from: Address, event: Result<DeviceEvent, EventError>, now: Instant, out: &mut Vec<Effect>) {
+    fn device_push(
+        &mut self,
+        from: Address,
+        event: Result<DeviceEvent, EventError>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(subscription) = self.channels.find(&from.topic) else {
             return self.refuse(from, "not_joined", out);
         };
         if !is_current(subscription, from.join_ref.as_ref()) {
             return out.push(Effect::Note(Note::Ignored("stale_join_ref")));
         }
-        if from.reference.is_some() && self.in_flight.iter().any(|f| f.to.as_ref().is_some_and(|to| to.reference == from.reference)) {
+        if from.reference.is_some()
+            && self.in_flight.iter().any(|f| {
+                f.to.as_ref()
+                    .is_some_and(|to| to.reference == from.reference)
+            })
+        {
             return self.refuse(from, "duplicate_ref", out);
         }
         let event = match event {
@@ -205,7 +254,9 @@ impl Session {
                 self.record(Report::Status(status), Some(from), None, out);
             }
             DeviceEvent::Progress(progress) => self.progressed(progress, from, now, out),
-            DeviceEvent::UpdateError(error) => self.record(Report::UpdateError(error), Some(from), None, out),
+            DeviceEvent::UpdateError(error) => {
+                self.record(Report::UpdateError(error), Some(from), None, out)
+            }
             DeviceEvent::Rebooting => self.record(Report::Rebooting, Some(from), None, out),
             DeviceEvent::CommandAck(ack) => {
                 self.deliveries.acked(ack.id);
@@ -221,17 +272,28 @@ impl Session {
                 self.record_execution(result.id, state, result.output, Some(from), out);
             }
             // What only some clients say, and nothing here depends on: heard, and nothing more.
-            DeviceEvent::FirmwareValidated | DeviceEvent::Network(_) | DeviceEvent::CheckUpdateAvailable | DeviceEvent::ScriptResult => {
+            DeviceEvent::FirmwareValidated
+            | DeviceEvent::Network(_)
+            | DeviceEvent::CheckUpdateAvailable
+            | DeviceEvent::ScriptResult => {
                 out.push(Effect::Note(Note::Ignored("not_used")));
             }
-            DeviceEvent::Join(_) | DeviceEvent::Leave | DeviceEvent::Heartbeat => self.refuse(from, "bad_request", out),
+            DeviceEvent::Join(_) | DeviceEvent::Leave | DeviceEvent::Heartbeat => {
+                self.refuse(from, "bad_request", out)
+            }
             DeviceEvent::Unknown => self.refuse(from, "unknown_event", out),
         }
         self.refill(out);
     }
 
     /// Telemetry: merged, stored at most every [`PROGRESS_EVERY`], and acknowledged at once because nothing is promised about it.
-    fn progressed(&mut self, progress: Progress, from: Address, now: Instant, out: &mut Vec<Effect>) {
+    fn progressed(
+        &mut self,
+        progress: Progress,
+        from: Address,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
         let complete = progress.value >= COMPLETE;
         self.progress = Some(progress);
         if complete || self.progress_at.is_none_or(|at| at <= now) {
@@ -245,7 +307,10 @@ impl Session {
 
     pub(super) fn flush_progress(&mut self, out: &mut Vec<Effect>) {
         if let Some(progress) = self.progress.take() {
-            out.push(Effect::Record { report: Report::Progress(progress), receipt: None });
+            out.push(Effect::Record {
+                report: Report::Progress(progress),
+                receipt: None,
+            });
         }
     }
 
@@ -257,28 +322,65 @@ impl Session {
         from: Option<Address>,
         out: &mut Vec<Effect>,
     ) {
-        self.record(Report::Execution { command: id, state, output }, from, Some(id), out);
+        self.record(
+            Report::Execution {
+                command: id,
+                state,
+                output,
+            },
+            from,
+            Some(id),
+            out,
+        );
     }
 
     /// Writes a report and remembers to answer it once it is committed.
-    fn record(&mut self, report: Report, from: Option<Address>, command: Option<CommandId>, out: &mut Vec<Effect>) {
+    fn record(
+        &mut self,
+        report: Report,
+        from: Option<Address>,
+        command: Option<CommandId>,
+        out: &mut Vec<Effect>,
+    ) {
         let to = from.filter(|from| self.may_answer() && from.reference.is_some());
         if self.in_flight.len() >= REPORTS_IN_FLIGHT_MAX {
             if let Some(id) = command {
                 self.deliveries.settled(id, self.reconciling);
             }
             if let Some(to) = to {
-                reply(to, Answer::Error { reason: "busy", retry_after: Some(RETRY_MIN) }, out);
+                reply(
+                    to,
+                    Answer::Error {
+                        reason: "busy",
+                        retry_after: Some(RETRY_MIN),
+                    },
+                    out,
+                );
             }
             return out.push(Effect::Note(Note::Ignored("busy")));
         }
         let receipt = self.number();
-        self.in_flight.push(InFlight { receipt, to, command });
-        out.push(Effect::Record { report, receipt: Some(receipt) });
+        self.in_flight.push(InFlight {
+            receipt,
+            to,
+            command,
+        });
+        out.push(Effect::Record {
+            report,
+            receipt: Some(receipt),
+        });
     }
 
-    pub(super) fn recorded(&mut self, receipt: u32, outcome: Recorded, now: Instant, out: &mut Vec<Effect>) {
-        let Some(at) = self.in_flight.iter().position(|f| f.receipt == receipt) else { return };
+    pub(super) fn recorded(
+        &mut self,
+        receipt: u32,
+        outcome: Recorded,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(at) = self.in_flight.iter().position(|f| f.receipt == receipt) else {
+            return;
+        };
         let report = self.in_flight.swap_remove(at);
         if let Some(id) = report.command {
             self.deliveries.settled(id, self.reconciling);
@@ -286,10 +388,15 @@ impl Session {
         let answer = match outcome {
             Recorded::Done => Answer::Ok,
             Recorded::NotFound => error("not_found"),
-            Recorded::Unavailable(u) => Answer::Error { reason: "unavailable", retry_after: Some(u.retry_after) },
+            Recorded::Unavailable(u) => Answer::Error {
+                reason: "unavailable",
+                retry_after: Some(u.retry_after),
+            },
             Recorded::Fenced => return self.close(CloseReason::Superseded, out),
         };
-        let lost = matches!(outcome, Recorded::Unavailable(_)) && report.to.is_none() && report.command.is_some();
+        let lost = matches!(outcome, Recorded::Unavailable(_))
+            && report.to.is_none()
+            && report.command.is_some();
         if let Some(to) = report.to {
             reply(to, answer, out);
         }
@@ -303,7 +410,10 @@ impl Session {
 }
 
 fn error(reason: &'static str) -> Answer {
-    Answer::Error { reason, retry_after: None }
+    Answer::Error {
+        reason,
+        retry_after: None,
+    }
 }
 
 fn reply(to: Address, answer: Answer, out: &mut Vec<Effect>) {

@@ -20,25 +20,48 @@ use crate::target;
 
 impl Session {
     /// The store answered the join.
-    pub(super) fn attached(&mut self, attempt: u32, outcome: Result<Attached, Unavailable>, now: Instant, out: &mut Vec<Effect>) {
+    pub(super) fn attached(
+        &mut self,
+        attempt: u32,
+        outcome: Result<Attached, Unavailable>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
         let join = match &self.phase {
             Phase::Attaching { join } if self.attempt == attempt => join.clone(),
             Phase::Attaching { .. } | Phase::Waiting | Phase::Attached { .. } | Phase::Closed => {
                 return self.step_closed(super::Event::Attached { attempt, outcome }, out);
             }
         };
-        let Attached { generation, reconciled } = match outcome {
+        let Attached {
+            generation,
+            reconciled,
+        } = match outcome {
             Ok(attached) => attached,
             Err(unavailable) => return self.join_failed(join, unavailable, out),
         };
         if reconciled.level.standing != Standing::Active {
-            out.push(Effect::Reply { to: join, answer: Answer::Error { reason: "revoked", retry_after: None } });
+            out.push(Effect::Reply {
+                to: join,
+                answer: Answer::Error {
+                    reason: "revoked",
+                    retry_after: None,
+                },
+            });
             return self.close(CloseReason::Revoked, out);
         }
         self.phase = Phase::Attached { generation };
         self.channels.device = Some(join.subscription());
-        let groups = reconciled.level.groups.iter().map(|m| self.topic_of(m)).collect();
-        out.push(Effect::Reply { to: join, answer: Answer::Groups(groups) });
+        let groups = reconciled
+            .level
+            .groups
+            .iter()
+            .map(|m| self.topic_of(m))
+            .collect();
+        out.push(Effect::Reply {
+            to: join,
+            answer: Answer::Groups(groups),
+        });
         // A hint may have come while the store was busy; it says more than this snapshot, so look again.
         let missed = std::mem::take(&mut self.dirty) || self.device_known > reconciled.level.head;
         self.device_known = Seq::ZERO;
@@ -50,10 +73,19 @@ impl Session {
 
     fn join_failed(&mut self, join: Address, unavailable: Unavailable, out: &mut Vec<Effect>) {
         self.phase = Phase::Waiting;
-        let answer = Answer::Error { reason: "unavailable", retry_after: Some(unavailable.retry_after) };
-        out.push(Effect::Reply { to: join, answer: answer.clone() });
+        let answer = Answer::Error {
+            reason: "unavailable",
+            retry_after: Some(unavailable.retry_after),
+        };
+        out.push(Effect::Reply {
+            to: join,
+            answer: answer.clone(),
+        });
         for (_, from) in std::mem::take(&mut self.joining) {
-            out.push(Effect::Reply { to: from, answer: answer.clone() });
+            out.push(Effect::Reply {
+                to: from,
+                answer: answer.clone(),
+            });
         }
     }
 
@@ -69,12 +101,19 @@ impl Session {
         }
     }
 
-    pub(super) fn reconciled(&mut self, outcome: Result<Reconciled, Unavailable>, now: Instant, out: &mut Vec<Effect>) {
+    pub(super) fn reconciled(
+        &mut self,
+        outcome: Result<Reconciled, Unavailable>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
         if !std::mem::take(&mut self.reconciling) {
             return;
         }
         match outcome {
-            Ok(reconciled) if reconciled.level.standing != Standing::Active => return self.close(CloseReason::Revoked, out),
+            Ok(reconciled) if reconciled.level.standing != Standing::Active => {
+                return self.close(CloseReason::Revoked, out);
+            }
             Ok(reconciled) => {
                 self.retry_pause = crate::limits::RETRY_MIN;
                 self.apply(reconciled, true, now, out);
@@ -88,9 +127,17 @@ impl Session {
 
     /// Takes over what the store says. `tell` is false at a join, whose reply lists the groups already.
     fn apply(&mut self, reconciled: Reconciled, tell: bool, now: Instant, out: &mut Vec<Effect>) {
-        let Reconciled { level, pending, more } = reconciled;
-        let gone: Vec<GroupId> =
-            self.known.iter().map(|(g, _)| *g).filter(|g| level.groups.iter().all(|m| m.group != *g)).collect();
+        let Reconciled {
+            level,
+            pending,
+            more,
+        } = reconciled;
+        let gone: Vec<GroupId> = self
+            .known
+            .iter()
+            .map(|(g, _)| *g)
+            .filter(|g| level.groups.iter().all(|m| m.group != *g))
+            .collect();
         for group in gone {
             self.lose_group(group, out);
         }
@@ -117,10 +164,18 @@ impl Session {
             return;
         }
         self.known.push((membership.group, membership.head));
-        out.push(Effect::Follow { group: membership.group, known: membership.head });
+        out.push(Effect::Follow {
+            group: membership.group,
+            known: membership.head,
+        });
         if tell && let Some(device) = &self.channels.device {
-            let push = Push::Join { channel: self.topic_of(membership) };
-            out.push(Effect::Push { on: device.clone(), push });
+            let push = Push::Join {
+                channel: self.topic_of(membership),
+            };
+            out.push(Effect::Push {
+                on: device.clone(),
+                push,
+            });
         }
     }
 
@@ -130,12 +185,29 @@ impl Session {
         self.deliveries.forget(ChannelId::Group(group));
         out.push(Effect::Unfollow(group));
         let Some(level) = &mut self.level else { return };
-        let Some(at) = level.groups.iter().position(|m| m.group == group) else { return };
+        let Some(at) = level.groups.iter().position(|m| m.group == group) else {
+            return;
+        };
         let membership = level.groups.remove(at);
         if let Some(device) = &self.channels.device {
-            let push = Push::Leave { channel: self.topic_of(&membership) };
-            out.push(Effect::Push { on: device.clone(), push });
+            let push = Push::Leave {
+                channel: self.topic_of(&membership),
+            };
+            out.push(Effect::Push {
+                on: device.clone(),
+                push,
+            });
         }
+    }
+
+    /// The topic of a group the device is a member of.
+    pub fn group_topic(&self, group: GroupId) -> Option<String> {
+        let level = self.level.as_ref()?;
+        level
+            .groups
+            .iter()
+            .find(|m| m.group == group)
+            .map(|m| self.topic_of(m))
     }
 
     fn topic_of(&self, membership: &Membership) -> String {
@@ -145,16 +217,28 @@ impl Session {
     /// The group whose channel has this topic, if the device is a member.
     pub(super) fn membership_of(&self, topic: &str) -> Option<GroupId> {
         let level = self.level.as_ref()?;
-        level.groups.iter().find(|m| self.topic_of(m) == topic).map(|m| m.group)
+        level
+            .groups
+            .iter()
+            .find(|m| self.topic_of(m) == topic)
+            .map(|m| m.group)
     }
 
     /// The device's own channel moved.
-    pub(super) fn hint(&mut self, seq: Seq, body: Option<HintBody>, now: Instant, out: &mut Vec<Effect>) {
+    pub(super) fn hint(
+        &mut self,
+        seq: Seq,
+        body: Option<HintBody>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
         if seq <= self.device_known {
             return;
         }
         match (&self.phase, body) {
-            (Phase::Attached { .. }, Some(HintBody::Command(body))) if seq == self.device_known.next() && !self.reconciling => {
+            (Phase::Attached { .. }, Some(HintBody::Command(body)))
+                if seq == self.device_known.next() && !self.reconciling =>
+            {
                 self.device_known = seq;
                 let command = PendingCommand {
                     id: body.id,
@@ -174,9 +258,17 @@ impl Session {
     }
 
     /// A group's channel moved.
-    pub(super) fn entry(&mut self, entry: &std::sync::Arc<Entry>, now: Instant, out: &mut Vec<Effect>) {
-        let Some((_, known)) = self.known.iter_mut().find(|(g, _)| *g == entry.group) else { return };
-        if entry.after > *known || (self.reconciling && matches!(entry.news, News::Command { .. })) {
+    pub(super) fn entry(
+        &mut self,
+        entry: &std::sync::Arc<Entry>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some((_, known)) = self.known.iter_mut().find(|(g, _)| *g == entry.group) else {
+            return;
+        };
+        if entry.after > *known || (self.reconciling && matches!(entry.news, News::Command { .. }))
+        {
             out.push(Effect::Note(Note::Gap));
             return self.reconcile(out);
         }
@@ -194,7 +286,11 @@ impl Session {
                     return;
                 }
                 *known = entry.seq;
-                let membership = self.level.iter_mut().flat_map(|l| &mut l.groups).find(|m| m.group == entry.group);
+                let membership = self
+                    .level
+                    .iter_mut()
+                    .flat_map(|l| &mut l.groups)
+                    .find(|m| m.group == entry.group);
                 if let Some(membership) = membership {
                     membership.priority = *priority;
                     membership.target.clone_from(target);
@@ -211,8 +307,11 @@ impl Session {
     /// Offers the target in effect if the device is not on it and was not told on this socket.
     fn offer(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let Some(level) = &self.level else { return };
-        let Some((source, target)) = target::effective(level) else { return };
-        let same = |offered: &(Box<str>, Seq)| offered.0 == target.uuid && offered.1 == target.revision;
+        let Some((source, target)) = target::effective(level) else {
+            return;
+        };
+        let same =
+            |offered: &(Box<str>, Seq)| offered.0 == target.uuid && offered.1 == target.revision;
         if target::is_on(&self.running, target) || self.offered.as_ref().is_some_and(same) {
             return;
         }
@@ -223,15 +322,23 @@ impl Session {
             return;
         }
         let on = match source {
-            target::Source::Group(group) => self.channels.group(group).or(self.channels.device.as_ref()),
+            target::Source::Group(group) => {
+                self.channels.group(group).or(self.channels.device.as_ref())
+            }
             target::Source::Device => self.channels.device.as_ref(),
         };
         let Some(on) = on.cloned() else { return };
         self.offer_at = None;
         self.offered = Some((target.uuid.clone(), target.revision));
         let (target, revision) = (target.clone(), target.revision);
-        out.push(Effect::Push { on, push: Push::Offer { channel, target } });
-        out.push(Effect::Record { report: Report::Offered { channel, revision }, receipt: None });
+        out.push(Effect::Push {
+            on,
+            push: Push::Offer { channel, target },
+        });
+        out.push(Effect::Record {
+            report: Report::Offered { channel, revision },
+            receipt: None,
+        });
     }
 
     /// Sends what may be sent now.
@@ -251,15 +358,29 @@ impl Session {
     }
 
     /// Sends one command: on its group's channel if the device joined that, else on the device channel.
-    pub(super) fn push_command(&self, command: PendingCommand, entry: Option<std::sync::Arc<Entry>>, out: &mut Vec<Effect>) {
+    pub(super) fn push_command(
+        &self,
+        command: PendingCommand,
+        entry: Option<std::sync::Arc<Entry>>,
+        out: &mut Vec<Effect>,
+    ) {
         let group: Option<&Subscription> = match command.channel {
             ChannelId::Group(group) => self.channels.group(group),
             ChannelId::Device(_) | ChannelId::Org(_) => None,
         };
         match (group, entry, &self.channels.device) {
-            (Some(on), Some(entry), _) => out.push(Effect::Tail { join_ref: on.join_ref.clone(), entry }),
-            (Some(on), None, _) => out.push(Effect::Push { on: on.clone(), push: Push::Command(command) }),
-            (None, _, Some(device)) => out.push(Effect::Push { on: device.clone(), push: Push::Command(command) }),
+            (Some(on), Some(entry), _) => out.push(Effect::Tail {
+                join_ref: on.join_ref.clone(),
+                entry,
+            }),
+            (Some(on), None, _) => out.push(Effect::Push {
+                on: on.clone(),
+                push: Push::Command(command),
+            }),
+            (None, _, Some(device)) => out.push(Effect::Push {
+                on: device.clone(),
+                push: Push::Command(command),
+            }),
             (None, _, None) => {}
         }
     }
@@ -274,7 +395,9 @@ impl Session {
 
 fn offer_wait(level: &Level, channel: ChannelId, revision: Seq) -> std::time::Duration {
     match &level.offers {
-        Some(offers) if offers.channel == channel && offers.revision == revision => target::offer_wait(offers.count, offers.ago),
+        Some(offers) if offers.channel == channel && offers.revision == revision => {
+            target::offer_wait(offers.count, offers.ago)
+        }
         Some(_) | None => std::time::Duration::ZERO,
     }
 }

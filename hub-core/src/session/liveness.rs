@@ -24,7 +24,10 @@ pub(super) enum Check {
 
 impl Liveness {
     pub(super) fn new(now: Instant) -> Self {
-        Self { heard_at: now, pinged: false }
+        Self {
+            heard_at: now,
+            pinged: false,
+        }
     }
 
     pub(super) fn heard(&mut self, now: Instant) {

@@ -152,7 +152,7 @@ impl State {
                 // A pause of reading may have ended.
                 self.read(now);
             }
-            Message::Attached { attempt, outcome } => self.step(Event::Attached { attempt, outcome: *outcome }, now),
+            Message::Attached { attempt, outcome } => self.attached(attempt, *outcome, now),
             Message::Reconciled(outcome) => self.step(Event::Reconciled(*outcome), now),
             Message::Claimed(outcome) => self.step(Event::Claimed(outcome), now),
             Message::Recorded { receipt, outcome } => self.step(Event::Recorded { receipt, outcome }, now),
@@ -168,6 +168,18 @@ impl State {
         }
         self.context.sockets.arm(&self.handle, self.next_deadline());
         false
+    }
+
+    /// The store answered the join: from here on this socket speaks for the device, and older ones are told.
+    fn attached(&mut self, attempt: u32, outcome: Result<session::Attached, Unavailable>, now: Instant) {
+        let generation = outcome.as_ref().ok().map(|attached| attached.generation);
+        let mut effects = Vec::new();
+        self.session.step(Event::Attached { attempt, outcome }, now, &mut effects);
+        if let Some(generation) = generation.filter(|_| self.session.generation() == generation) {
+            self.guard.attached(generation);
+            self.context.sockets.supersede(self.identity.device, generation);
+        }
+        self.perform(effects, now);
     }
 
     fn next_deadline(&self) -> Option<Instant> {

@@ -28,6 +28,11 @@ impl SocketGuard {
         self.handle.set_generation(generation);
     }
 
+    /// The generation this socket writes with.
+    pub(super) fn generation(&self) -> Option<ConnGen> {
+        self.generation
+    }
+
     /// The session released the connection itself.
     pub(super) fn detached(&mut self) {
         self.generation = None;

@@ -1,0 +1,8 @@
+//! The device port: everything between `accept` and a device's actor, or a firmware download.
+
+pub mod head;
+pub mod prefixed;
+pub mod tls;
+
+pub(crate) mod frame_meter;
+pub(crate) mod listener;

@@ -1,0 +1,148 @@
+//! What the device side of a node writes and reads.
+//!
+//! Owns batching: one transaction holds the writes of many sockets, each behind its own savepoint, so that a row
+//! that cannot be written takes nobody else's write with it. A failure of the database itself fails the whole call.
+
+use async_trait::async_trait;
+use hub_core::level::Standing;
+use hub_core::limits::DEVICE_WRITES_MAX;
+use hub_proto::id::{ChannelId, DeviceId, Epoch, GroupId, Seq};
+use hub_proto::time::Timestamp;
+use sqlx::{Connection, SqliteConnection};
+
+use super::failure::store_failure;
+use super::{SqliteStore, channels, clock, commit, due, groups, level, reports, sessions, updates};
+use crate::store::delivery::{Change, DeviceOutcome, DeviceWrite, GroupChanges, Mark, Reconciled};
+use crate::store::{DeliveryStore, StoreError, StoreResult};
+
+#[async_trait]
+impl DeliveryStore for SqliteStore {
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    async fn start_node(&self, node: &str) -> StoreResult<()> {
+        let mut tx = self.write().await?;
+        // the generation rises too: should the dead node still write, it is fenced
+        sqlx::query(
+            "UPDATE device SET conn_gen = conn_gen + 1, node = NULL, remote = NULL, connected_at = NULL, \
+             disconnected_at = $2 WHERE node = $1",
+        )
+        .bind(node)
+        .bind(clock::now().as_micros())
+        .execute(&mut *tx)
+        .await
+        .map_err(store_failure)?;
+        commit(tx).await
+    }
+
+    async fn device_writes(&self, writes: Vec<DeviceWrite>) -> StoreResult<Vec<DeviceOutcome>> {
+        if writes.len() > DEVICE_WRITES_MAX {
+            let error = format!("{} writes are more than the {DEVICE_WRITES_MAX} of one call", writes.len());
+            return Err(StoreError::Failed(error.into()));
+        }
+        if writes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.write().await?;
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for write in &writes {
+            outcomes.push(alone(&mut tx, write).await?);
+        }
+        commit(tx).await?;
+        Ok(outcomes)
+    }
+
+    async fn reconcile(&self, device: DeviceId, certificate: [u8; 32], now: Timestamp) -> StoreResult<Reconciled> {
+        let mut tx = self.read().await?;
+        reconciled(&mut tx, device, certificate, now).await
+    }
+
+    async fn group_changes(
+        &self,
+        group: GroupId,
+        after: Seq,
+        limit: usize,
+        now: Timestamp,
+    ) -> StoreResult<GroupChanges> {
+        let mut tx = self.read().await?;
+        let Some((head, priority, target)) = groups::state(&mut tx, group).await? else {
+            return Ok(GroupChanges { head: None, priority: 0, target: None, commands: Vec::new(), more: false });
+        };
+        let (commands, more) = due::due_in_group(&mut tx, ChannelId::Group(group), after, limit, now).await?;
+        Ok(GroupChanges { head: Some(head), priority, target, commands, more })
+    }
+
+    async fn mark(&self) -> StoreResult<Mark> {
+        let mut tx = self.read().await?;
+        channels::mark(&mut tx).await
+    }
+
+    async fn changes_since(&self, mark: Mark, limit: usize) -> StoreResult<(Mark, Vec<Change>)> {
+        let mut tx = self.read().await?;
+        channels::changes_since(&mut tx, mark, limit).await
+    }
+}
+
+/// Carries out one write behind a savepoint.
+async fn alone(db: &mut SqliteConnection, write: &DeviceWrite) -> StoreResult<DeviceOutcome> {
+    let mut savepoint = db.begin().await.map_err(store_failure)?;
+    match apply(&mut savepoint, write).await {
+        Ok(outcome) => {
+            savepoint.commit().await.map_err(store_failure)?;
+            Ok(outcome)
+        }
+        Err(error @ StoreError::Unavailable(_)) => Err(error),
+        Err(
+            error @ (StoreError::NotFound { .. }
+            | StoreError::Conflict { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Failed(_)),
+        ) => {
+            savepoint.rollback().await.map_err(store_failure)?;
+            tracing::error!(device = device_of(write).0, error = &error as &dyn std::error::Error, "device write failed");
+            Ok(DeviceOutcome::Failed)
+        }
+    }
+}
+
+async fn apply(db: &mut SqliteConnection, write: &DeviceWrite) -> StoreResult<DeviceOutcome> {
+    match write {
+        DeviceWrite::Attach(join) => sessions::attach(db, join).await,
+        DeviceWrite::Detach { device, generation, at } => sessions::detach(db, *device, *generation, *at).await,
+        DeviceWrite::Update { device, generation, report, at } => {
+            updates::report(db, *device, *generation, report, *at).await
+        }
+        DeviceWrite::Claim { device, generation, commands, at } => {
+            reports::claim(db, *device, *generation, commands, *at).await
+        }
+        DeviceWrite::Execution { device, generation, report, at } => {
+            reports::execution(db, *device, *generation, report, *at).await
+        }
+    }
+}
+
+fn device_of(write: &DeviceWrite) -> DeviceId {
+    match write {
+        DeviceWrite::Attach(join) => join.device,
+        DeviceWrite::Detach { device, .. }
+        | DeviceWrite::Update { device, .. }
+        | DeviceWrite::Claim { device, .. }
+        | DeviceWrite::Execution { device, .. } => *device,
+    }
+}
+
+/// Everything a device lacks; nothing for one that may not be here.
+pub(super) async fn reconciled(
+    db: &mut SqliteConnection,
+    device: DeviceId,
+    certificate: [u8; 32],
+    now: Timestamp,
+) -> StoreResult<Reconciled> {
+    let level = level::level(db, device, certificate).await?;
+    let (pending, more) = match level.standing {
+        Standing::Active => due::due_to_device(db, device, now).await?,
+        Standing::Refused(_) => (Vec::new(), false),
+    };
+    Ok(Reconciled { level, pending, more })
+}

@@ -1,0 +1,93 @@
+//! Who is in a group, and since and until which of its commands.
+//!
+//! Owns the two ends of a membership: it starts at the group's head, so that it hears of the next command first, and
+//! ends at the head, so that what was accepted before stays due. A membership that spans no command leaves no row.
+
+use hub_core::limits::GROUP_MEMBERS_PER_CALL_MAX;
+use hub_proto::id::{ChannelId, GroupId};
+use sqlx::SqliteConnection;
+
+use super::channels::{self, device_channel};
+use super::failure::{conflict, damaged, found, store_failure};
+use super::lookup::RowKey;
+use super::paging::Window;
+use super::rows::json_list;
+use super::devices;
+use crate::store::delivery::Changed;
+use crate::store::records::{Device, Page};
+use crate::store::{StoreError, StoreResult};
+
+/// A page of a group's devices.
+pub(super) async fn page(db: &mut SqliteConnection, key: RowKey, window: Window) -> StoreResult<Page<Device>> {
+    let ids: Vec<i64> = sqlx::query_scalar(
+        "SELECT device_id FROM member WHERE group_id = $1 AND to_seq IS NULL AND device_id > $2 \
+         ORDER BY device_id LIMIT $3",
+    )
+    .bind(key.id)
+    .bind(window.above())
+    .bind(window.fetch())
+    .fetch_all(&mut *db)
+    .await
+    .map_err(store_failure)?;
+    devices::page_of(db, ids, window).await
+}
+
+/// Adds devices by name; how many were not in the group yet.
+pub(super) async fn add(db: &mut SqliteConnection, key: RowKey, names: &[&str]) -> StoreResult<Changed<u32>> {
+    if names.len() > GROUP_MEMBERS_PER_CALL_MAX {
+        let detail = format!("{} devices are more than the {GROUP_MEMBERS_PER_CALL_MAX} of one call", names.len());
+        return Err(conflict("too_many", detail));
+    }
+    let names = json_list(names);
+    let unknown: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM json_each($2) AS name WHERE NOT EXISTS \
+         (SELECT 1 FROM device d WHERE d.product_id = $1 AND d.name = name.value) LIMIT 1",
+    )
+    .bind(key.product)
+    .bind(&names)
+    .fetch_optional(&mut *db)
+    .await
+    .map_err(store_failure)?;
+    if unknown.is_some() {
+        return Err(StoreError::NotFound { what: "device" });
+    }
+    let added: Vec<i64> = sqlx::query_scalar(
+        "INSERT INTO member (org_id, product_id, group_id, device_id, from_seq) \
+         SELECT DISTINCT $1, $2, $3, d.id, h.seq FROM json_each($4) AS name \
+         JOIN device d ON d.product_id = $2 AND d.name = name.value JOIN channel_head h ON h.ch = 'g:' || $3 \
+         WHERE true ON CONFLICT (group_id, device_id) WHERE to_seq IS NULL DO NOTHING RETURNING device_id",
+    )
+    .bind(key.org)
+    .bind(key.product)
+    .bind(key.id)
+    .bind(&names)
+    .fetch_all(&mut *db)
+    .await
+    .map_err(store_failure)?;
+    let value = u32::try_from(added.len()).map_err(|_| damaged("list"))?;
+    Ok(Changed { value, changes: channels::change_devices(db, &added).await? })
+}
+
+/// Ends one membership.
+pub(super) async fn remove(db: &mut SqliteConnection, group: RowKey, device: i64) -> StoreResult<Changed<()>> {
+    let head = channels::head(db, ChannelId::Group(GroupId(group.id))).await?;
+    let from: Option<i64> = sqlx::query_scalar(
+        "UPDATE member SET to_seq = $3 WHERE group_id = $1 AND device_id = $2 AND to_seq IS NULL RETURNING from_seq",
+    )
+    .bind(group.id)
+    .bind(device)
+    .bind(head.0)
+    .fetch_optional(&mut *db)
+    .await
+    .map_err(store_failure)?;
+    if found(from, "member")? == head.0 {
+        sqlx::query("DELETE FROM member WHERE group_id = $1 AND device_id = $2 AND from_seq = to_seq")
+            .bind(group.id)
+            .bind(device)
+            .execute(&mut *db)
+            .await
+            .map_err(store_failure)?;
+    }
+    let change = channels::change(db, device_channel(device), None).await?;
+    Ok(Changed { value: (), changes: vec![change] })
+}

@@ -1,0 +1,143 @@
+//! Joins and leaves of devices: who owns a device's connection.
+//!
+//! Owns the generation: a join takes the next one, and every later write must name it.
+
+use hub_core::command::ExecutionState;
+use hub_core::level::Standing;
+use hub_proto::event::FirmwareMetadata;
+use hub_proto::id::{ChannelId, ConnGen, DeviceId, Seq};
+use hub_proto::time::Timestamp;
+use sqlx::SqliteConnection;
+
+use super::delivery::reconciled;
+use super::executions::code_of;
+use super::failure::{found, store_failure};
+use crate::store::StoreResult;
+use crate::store::delivery::{Attach, Attached, DeviceOutcome, Reconciled};
+
+/// What a fenced write may go on with.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fence {
+    /// The writer owns the device, which is of this org.
+    Owner {
+        /// Org of the device.
+        org: i64,
+    },
+    /// It does not (any more), and this is to be answered.
+    Stop(FenceStop),
+}
+
+/// Why a write stops at the fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FenceStop {
+    /// A newer join owns the device.
+    Fenced,
+    /// The device is gone.
+    Gone,
+}
+
+impl From<FenceStop> for DeviceOutcome {
+    fn from(stop: FenceStop) -> Self {
+        match stop {
+            FenceStop::Fenced => Self::Fenced,
+            FenceStop::Gone => Self::NotFound,
+        }
+    }
+}
+
+/// Does this generation own the device? Inside a writing transaction the answer holds until it ends.
+pub(super) async fn fence(db: &mut SqliteConnection, device: DeviceId, generation: ConnGen) -> StoreResult<Fence> {
+    let row: Option<(i64, i64)> = sqlx::query_as("SELECT conn_gen, org_id FROM device WHERE id = $1")
+        .bind(device.0)
+        .fetch_optional(db)
+        .await
+        .map_err(store_failure)?;
+    Ok(match row {
+        None => Fence::Stop(FenceStop::Gone),
+        Some((owner, org)) if owner == generation.0 => Fence::Owner { org },
+        Some(_) => Fence::Stop(FenceStop::Fenced),
+    })
+}
+
+/// A join: four small statements when nothing is due.
+pub(super) async fn attach(db: &mut SqliteConnection, join: &Attach) -> StoreResult<DeviceOutcome> {
+    let mut reconciled = reconciled(db, join.device, join.certificate, join.at).await?;
+    match reconciled.level.standing {
+        Standing::Active => {}
+        Standing::Refused(_) => {
+            let attached = Attached { generation: ConnGen(0), reconciled };
+            return Ok(DeviceOutcome::Attached(Box::new(attached)));
+        }
+    }
+    let generation: Option<i64> = sqlx::query_scalar(
+        "UPDATE device SET conn_gen = conn_gen + 1, node = $2, remote = $3, connected_at = $4, \
+         firmware = coalesce($5, firmware) WHERE id = $1 RETURNING conn_gen",
+    )
+    .bind(join.device.0)
+    .bind(&*join.node)
+    .bind(join.remote.as_deref())
+    .bind(join.at.as_micros())
+    .bind(running(&join.firmware))
+    .fetch_optional(&mut *db)
+    .await
+    .map_err(store_failure)?;
+    claim_due(db, join, &mut reconciled).await?;
+    let attached = Attached { generation: ConnGen(found(generation, "device")?), reconciled };
+    Ok(DeviceOutcome::Attached(Box::new(attached)))
+}
+
+/// Claims the device's own commands that the join returns: all of the due ones up to the last of them.
+async fn claim_due(db: &mut SqliteConnection, join: &Attach, reconciled: &mut Reconciled) -> StoreResult<()> {
+    let own = ChannelId::Device(join.device);
+    let mut last = Seq(0);
+    for command in reconciled.pending.iter_mut().filter(|command| command.channel == own) {
+        command.state = ExecutionState::Sent;
+        last = last.max(command.seq);
+    }
+    if last == Seq(0) {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE execution SET state = $4, at = $3 WHERE device_id = $1 AND state = $5 AND command_id IN \
+         (SELECT c.id FROM command c WHERE c.ch = 'd:' || $1 AND c.cancelled_at IS NULL AND c.expires_at > $3 \
+          AND +c.seq <= $2)",
+    )
+    .bind(join.device.0)
+    .bind(last.0)
+    .bind(join.at.as_micros())
+    .bind(code_of(ExecutionState::Sent))
+    .bind(code_of(ExecutionState::Queued))
+    .execute(db)
+    .await
+    .map_err(store_failure)?;
+    Ok(())
+}
+
+/// A socket closed. Closing twice is closing once.
+pub(super) async fn detach(
+    db: &mut SqliteConnection,
+    device: DeviceId,
+    generation: ConnGen,
+    at: Timestamp,
+) -> StoreResult<DeviceOutcome> {
+    if let Fence::Stop(stop) = fence(db, device, generation).await? {
+        return Ok(stop.into());
+    }
+    sqlx::query(
+        "UPDATE device SET node = NULL, remote = NULL, connected_at = NULL, disconnected_at = $2 \
+         WHERE id = $1 AND node IS NOT NULL",
+    )
+    .bind(device.0)
+    .bind(at.as_micros())
+    .execute(db)
+    .await
+    .map_err(store_failure)?;
+    Ok(DeviceOutcome::Done)
+}
+
+/// What runs, as it is stored: only the fields that were told; nothing when none was, so that a bare join forgets nothing.
+fn running(firmware: &FirmwareMetadata) -> Option<String> {
+    let Ok(serde_json::Value::Object(mut fields)) = serde_json::to_value(firmware) else { return None };
+    fields.retain(|_, value| value.is_string());
+    if fields.is_empty() { None } else { Some(serde_json::Value::Object(fields).to_string()) }
+}
