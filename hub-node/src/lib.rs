@@ -1,7 +1,6 @@
 //! What hub does: actors, TLS, WebSocket, store, bus and the operators' API around the decisions of `hub-core`.
 
 pub mod api;
-mod blobs;
 pub mod bus;
 pub mod config;
 pub mod edge;

@@ -22,9 +22,12 @@ pub(super) struct OffersRow {
 impl OffersRow {
     /// The history as of `now`, if anything was ever offered.
     pub(super) fn offers(&self, now: Timestamp) -> StoreResult<Option<Offers>> {
-        let (Some(channel), Some(revision), Some(count), Some(at)) =
-            (&self.offer_ch, self.offer_revision, self.offer_count, self.offer_at)
-        else {
+        let (Some(channel), Some(revision), Some(count), Some(at)) = (
+            &self.offer_ch,
+            self.offer_revision,
+            self.offer_count,
+            self.offer_at,
+        ) else {
             return Ok(None);
         };
         Ok(Some(Offers {
