@@ -150,12 +150,18 @@ pub const RECENT_VERDICTS_MAX: usize = 4096;
 pub const RECENT_VERDICT_TTL: Duration = Duration::from_secs(2);
 /// A TLS session key for tickets makes tickets for this long and accepts them for twice as long.
 pub const TICKET_KEY_LIFETIME: Duration = Duration::from_secs(3600);
+/// Bytes of a certificate's serial number; the bound of RFC 5280.
+pub const CERTIFICATE_SERIAL_BYTES_MAX: usize = 20;
 /// Bytes of PEM text with one certificate.
 pub const CERTIFICATE_PEM_BYTES_MAX: usize = 64 * 1024;
 
 // --- answers on the device port before the upgrade
 /// Query parameters of one request on the device port.
 pub const QUERY_PARAMETERS_MAX: usize = 16;
+/// WebSocket subprotocols of one upgrade that are read; further ones are ignored.
+pub const SUBPROTOCOLS_MAX: usize = 8;
+/// When a device asks again after the store could not say who it is.
+pub const IDENTITY_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// A refusal must be written this fast; a peer that does not read it is dropped.
 pub const REFUSAL_WRITE_MAX: Duration = Duration::from_secs(2);
 

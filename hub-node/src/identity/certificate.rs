@@ -1,6 +1,7 @@
 //! Reads a certificate once and keeps the facts that decide about it. Trusts nothing: any bytes give facts or
 //! an error, and a name found here is only a proposal until somebody vouches for it.
 
+use hub_core::limits::CERTIFICATE_SERIAL_BYTES_MAX;
 use hub_proto::slug::Slug;
 use hub_proto::time::Timestamp;
 use sha1::Sha1;
@@ -9,9 +10,6 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::asn1_rs::Tag;
 use x509_parser::prelude::FromDer;
-
-/// Longest serial number that is read, bytes. RFC 5280 allows 20.
-const SERIAL_BYTES_MAX: usize = 20;
 
 /// What a certificate says, without any judgement on who signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +112,7 @@ impl CertificateFacts {
             return Err(Unreadable);
         }
         let serial = certificate.raw_serial();
-        if serial.len() > SERIAL_BYTES_MAX {
+        if serial.len() > CERTIFICATE_SERIAL_BYTES_MAX {
             return Err(Unreadable);
         }
         let dns_names = dns_names(&certificate)?;

@@ -14,6 +14,8 @@ use time::{Duration, OffsetDateTime};
 
 use crate::store::records::Anchor;
 
+pub(crate) mod tenant;
+
 /// The moment the tests happen at.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from(SystemTime::now())
@@ -141,7 +143,7 @@ pub(crate) fn subject(name: impl Into<DnValue>) -> DistinguishedName {
     subject
 }
 
-/// Basic constraints with a path length rcgen's own type cannot say for a certificate that is otherwise a leaf.
+/// An extension with any content, sound or not.
 pub(crate) fn extension(oid: &[u64], der: &[u8]) -> CustomExtension {
     CustomExtension::from_oid_content(oid, der.to_vec())
 }

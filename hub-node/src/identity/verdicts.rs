@@ -141,13 +141,22 @@ async fn judge(
     let mut fault = CertificateFault::Refused(Refusal::Unknown);
     let mut reads = 0;
     for (child, below) in presented.levels() {
-        // By key id first; by name for authorities whose key id proves nothing (and for children without one).
-        for key_id in [child.authority_key_id.as_deref(), None] {
+        // By key id alone first, so that no number of authorities of the same name can crowd the right one out;
+        // by name for those whose key id proves nothing, and for certificates that name none.
+        let by_key = child
+            .authority_key_id
+            .as_deref()
+            .map(|id| (Some(id), &[][..]));
+        let by_name = (
+            child.authority_key_id.as_deref(),
+            child.issuer_der.as_slice(),
+        );
+        for (key_id, issuer) in by_key.into_iter().chain([by_name]) {
             if reads == ANCHOR_READS_MAX {
                 return Err(fault);
             }
             reads += 1;
-            let anchors = anchors(store, key_id, &child.issuer_der)
+            let anchors = anchors(store, key_id, issuer)
                 .await
                 .map_err(CertificateFault::Unavailable)?;
             match presented.verify(below, &anchors, now) {
@@ -162,9 +171,6 @@ async fn judge(
                     return Err(CertificateFault::Refused(Refusal::AuthorityRevoked));
                 }
                 Err(found) => fault = more_telling(fault, found),
-            }
-            if key_id.is_none() {
-                break;
             }
         }
     }

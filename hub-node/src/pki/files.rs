@@ -54,13 +54,15 @@ impl Folder {
 
     fn write(&self, name: &str, text: &str, mode: u32) -> Result<PathBuf, PkiError> {
         let path = self.path(name);
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::AlreadyExists => PkiError::Exists { path: path.clone() },
-            _ => PkiError::File {
+        let failed = |source: io::Error| {
+            if source.kind() == io::ErrorKind::AlreadyExists {
+                return PkiError::Exists { path: path.clone() };
+            }
+            PkiError::File {
                 path: path.clone(),
                 action: "written",
                 source,
-            },
+            }
         };
         fs::create_dir_all(&self.path).map_err(failed)?;
         if self.force {

@@ -4,16 +4,13 @@ use std::io;
 use std::time::Duration;
 
 use hub_core::level::Refusal;
-use hub_core::limits::REFUSAL_WRITE_MAX;
+use hub_core::limits::{IDENTITY_RETRY_AFTER, REFUSAL_WRITE_MAX};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Upgrade;
 use crate::identity::admission::Denied;
 use crate::identity::fault::reason;
-
-/// When a device should ask again after the store could not be asked.
-const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 
 /// A refusal: status, reason and what the client should do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +46,7 @@ impl Answer {
             }
             Denied::Refused(refusal) => Self::new(403, reason(*refusal)),
             Denied::Unavailable(_) => {
-                Self::new(503, "identities_unavailable").retry_after(UNAVAILABLE_RETRY)
+                Self::new(503, "identities_unavailable").retry_after(IDENTITY_RETRY_AFTER)
             }
         }
     }

@@ -6,15 +6,13 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use httparse::{EMPTY_HEADER, Header, Request, Status};
-use hub_core::limits::{QUERY_PARAMETERS_MAX, REQUEST_HEADERS_MAX};
+use hub_core::limits::{QUERY_PARAMETERS_MAX, REQUEST_HEADERS_MAX, SUBPROTOCOLS_MAX};
 use hub_proto::frame::Serializer;
 
 use super::{Answer, FIRMWARE_PREFIX, HeadKind, HeadPolicy, SOCKET_PATH, Upgrade};
 
 /// Bytes of a decoded `Sec-WebSocket-Key`.
 const KEY_BYTES: usize = 16;
-/// Subprotocols that are remembered; further ones are ignored.
-const PROTOCOLS_MAX: usize = 8;
 
 /// Headers by which others let a proxy state who or where a client is. Counted, never believed.
 const CLAIMS: [&str; 11] = [
@@ -223,7 +221,7 @@ fn upgrade(
         .map_err(|_| Answer::new(400, "the protocol version (vsn) is unknown"))?;
     let protocols = fields
         .tokens("sec-websocket-protocol")
-        .take(PROTOCOLS_MAX)
+        .take(SUBPROTOCOLS_MAX)
         .map(Box::from)
         .collect();
     Ok(Upgrade {
