@@ -36,7 +36,10 @@ impl TargetRow {
     /// The target, if there is one.
     pub(super) fn optional(self, revision: Seq) -> StoreResult<Option<Arc<Target>>> {
         let Some(id) = self.id else { return Ok(None) };
-        let text = |text: Option<String>| text.map(String::into_boxed_str).ok_or_else(|| damaged("firmware"));
+        let text = |text: Option<String>| {
+            text.map(String::into_boxed_str)
+                .ok_or_else(|| damaged("firmware"))
+        };
         Ok(Some(Arc::new(Target {
             firmware: FirmwareId(id),
             revision: self.revision.map_or(revision, Seq),
@@ -67,7 +70,9 @@ impl StandingRow {
             (self.authority_revoked_at, Refusal::AuthorityRevoked),
             (self.certificate_revoked_at, Refusal::CertificateRevoked),
         ];
-        reasons.into_iter().find_map(|(at, refusal)| at.map(|_| refusal))
+        reasons
+            .into_iter()
+            .find_map(|(at, refusal)| at.map(|_| refusal))
     }
 }
 
@@ -93,7 +98,11 @@ struct MembershipRow {
 }
 
 /// Reads a device's level as the holder of this certificate sees it. A device that is gone is a revoked one.
-pub(super) async fn level(db: &mut SqliteConnection, device: DeviceId, certificate: [u8; 32]) -> StoreResult<Level> {
+pub(super) async fn level(
+    db: &mut SqliteConnection,
+    device: DeviceId,
+    certificate: [u8; 32],
+) -> StoreResult<Level> {
     let row: Option<DeviceRow> = sqlx::query_as(
         "SELECT h.seq AS head, k.id AS certificate, d.revoked_at AS device_revoked_at, \
          a.revoked_at AS authority_revoked_at, k.revoked_at AS certificate_revoked_at, \
@@ -113,7 +122,11 @@ pub(super) async fn level(db: &mut SqliteConnection, device: DeviceId, certifica
         let head = channels::head(db, ChannelId::Device(device)).await?;
         return Ok(refused(Refusal::DeviceRevoked, head));
     };
-    let refusal = row.standing.refusal().or(if row.certificate.is_none() { Some(Refusal::Unknown) } else { None });
+    let refusal = row.standing.refusal().or(if row.certificate.is_none() {
+        Some(Refusal::Unknown)
+    } else {
+        None
+    });
     if let Some(refusal) = refusal {
         return Ok(refused(refusal, Seq(row.head)));
     }
@@ -127,7 +140,12 @@ pub(super) async fn level(db: &mut SqliteConnection, device: DeviceId, certifica
 
 /// The level of one who may not be here: there is nothing to run and nothing to join.
 fn refused(refusal: Refusal, head: Seq) -> Level {
-    Level { standing: Standing::Refused(refusal), head, target: None, groups: Vec::new() }
+    Level {
+        standing: Standing::Refused(refusal),
+        head,
+        target: None,
+        groups: Vec::new(),
+    }
 }
 
 async fn memberships(db: &mut SqliteConnection, device: DeviceId) -> StoreResult<Vec<Membership>> {
