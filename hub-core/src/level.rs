@@ -3,8 +3,9 @@
 //! Level state is never queued: whoever is told that it changed reads it again, whole.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use hub_proto::id::{FirmwareId, GroupId, Seq};
+use hub_proto::id::{ChannelId, FirmwareId, GroupId, Seq};
 use hub_proto::slug::Slug;
 
 /// Everything that decides what a connected device should run and which channels it may join.
@@ -18,6 +19,21 @@ pub struct Level {
     pub target: Option<Arc<Target>>,
     /// The groups the device is a member of, in no particular order.
     pub groups: Vec<Membership>,
+    /// How often the device was offered its last target.
+    pub offers: Option<Offers>,
+}
+
+/// How often a device was offered one target, over all its sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offers {
+    /// Whose decision the target was.
+    pub channel: ChannelId,
+    /// The target's revision.
+    pub revision: Seq,
+    /// Offers so far.
+    pub count: u32,
+    /// Time since the last one, when this was read.
+    pub ago: Duration,
 }
 
 /// One group as one of its members sees it.

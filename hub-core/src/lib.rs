@@ -1,5 +1,14 @@
 //! What hub decides: pure state machines, without async, I/O, clock, randomness or logging.
+//!
+//! Every machine has the same shape: `step(&mut self, event, now, &mut effects)` and `deadline()`. Three laws hold for all
+//! of them and are property-tested: total (no event panics), deterministic (same events, same effects), bounded (effects
+//! per step and memory stay within [`limits`]). A refusal is an effect with a reason, never an `Err`.
 
 pub mod command;
+pub mod fanout;
 pub mod level;
 pub mod limits;
+pub mod outbox;
+pub mod rate;
+pub mod session;
+pub mod target;

@@ -1,6 +1,6 @@
 //! Every bound of a hub node, with its unit in the name: one place to read them all.
 //!
-//! Core machines take the values they need as plain structs whose defaults are these constants;
+//! Machines take the values they need as plain structs whose defaults are these constants;
 //! nothing else in the project may invent a bound of its own for the hub.
 
 use std::time::Duration;
@@ -16,6 +16,12 @@ pub const FIRST_JOIN_MAX: Duration = Duration::from_secs(10);
 pub const REQUEST_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Header lines of one HTTP request on the device port.
 pub const REQUEST_HEADERS_MAX: usize = 100;
+/// Connections that are between accept and upgrade at the same time; more wait in the kernel's backlog.
+pub const HANDSHAKES_MAX: usize = 128;
+/// Firmware downloads that one node serves at the same time; more are answered 503.
+pub const DOWNLOADS_MAX: usize = 1_024;
+/// Device sockets that one node holds at the same time; more are answered 503.
+pub const SOCKETS_MAX: usize = 1_000_000;
 
 // --- one socket
 /// Bytes of one WebSocket message from a device.
@@ -28,8 +34,155 @@ pub const CHANNELS_MAX: usize = 32;
 pub const OUTBOX_MESSAGES_MAX: usize = 256;
 /// Bytes waiting for a device that reads slowly.
 pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
-/// Commands sent to one device and not acknowledged yet.
+/// Group entries waiting for a socket's actor; when full they are dropped and read from the store again.
+pub const INBOX_ENTRIES_MAX: usize = 64;
+/// A socket without inbound frames is pinged after this long; above the usual 30 s heartbeat, so that a healthy
+/// device is never pinged.
+pub const PING_AFTER: Duration = Duration::from_secs(32);
+/// A socket without inbound frames is closed after this long.
+pub const SILENCE_MAX: Duration = Duration::from_secs(40);
+/// A socket that was told to close is dropped after this long, answer or not.
+pub const CLOSING_MAX: Duration = Duration::from_secs(5);
+/// Messages a second that a device may send for long.
+pub const MESSAGES_PER_SECOND: u32 = 10;
+/// Messages a device may send at once.
+pub const MESSAGES_BURST: u32 = 50;
+/// A device that keeps its socket's reading paused for this long is closed.
+pub const FLOOD_MAX: Duration = Duration::from_secs(10);
+/// Pings a second above which a second counts as flooded.
+pub const PINGS_PER_SECOND_MAX: u32 = 100;
+/// Flooded seconds in a row after which the socket is closed.
+pub const PING_FLOOD_SECONDS: u32 = 5;
+/// Unreadable frames within [`MALFORMED_WINDOW`] after which the socket is closed.
+pub const MALFORMED_MAX: u32 = 5;
+/// See [`MALFORMED_MAX`].
+pub const MALFORMED_WINDOW: Duration = Duration::from_secs(60);
+
+// --- delivery
+/// Commands sent to one device and not acknowledged yet; also what one reconcile reads.
 pub const UNACKED_COMMANDS_MAX: usize = 32;
+/// Pushed commands that wait for their claim on one socket.
+pub const CLAIM_QUEUE_MAX: usize = 32;
+/// A device that declared acks must acknowledge a command within this long.
+pub const ACK_MAX: Duration = Duration::from_secs(10);
+/// Times a command is sent on one socket before the socket counts as half-open.
+pub const SENDS_MAX: u8 = 3;
+/// Reports of one socket that wait for their commit; more are answered `busy`.
+pub const REPORTS_IN_FLIGHT_MAX: usize = 32;
+/// Progress of an update is stored at most this often per device.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+/// Pause before a failed read of the store is tried again, doubled each time up to [`RETRY_MAX`].
+pub const RETRY_MIN: Duration = Duration::from_secs(1);
+/// See [`RETRY_MIN`]; also what a device is told to wait when the store is away.
+pub const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Offers of the same target to the same device before it has to wait.
+pub const OFFERS_FREE: u32 = 3;
+/// First wait of a device that took [`OFFERS_FREE`] offers and still runs something else; doubled for each further offer.
+pub const OFFER_PENALTY_MIN: Duration = Duration::from_secs(60);
+/// Longest wait between two offers of the same target.
+pub const OFFER_PENALTY_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Commands of a group that one catch-up read returns.
+pub const GROUP_CATCH_UP_MAX: usize = 256;
+/// Output of a command that is kept; the rest is cut.
+pub const COMMAND_OUTPUT_BYTES_MAX: usize = 32 * 1024;
+/// Text of an update error that is kept; the rest is cut.
+pub const UPDATE_ERROR_BYTES_MAX: usize = 4 * 1024;
+
+// --- node
+/// Writes of sockets that wait for the store; more are refused as `unavailable`.
+pub const WRITES_QUEUED_MAX: usize = 20_000;
+/// Writes of sockets in one transaction.
+pub const WRITES_PER_BATCH_MAX: usize = 256;
+/// Reads for sockets that run at the same time; more wait.
+pub const READS_MAX: usize = 64;
+/// Hints that wait in the in-process bus; more are dropped and found by polling.
+pub const BUS_HINTS_MAX: usize = 4_096;
+/// The change log is polled this often, whatever the bus says.
+pub const POLL_EVERY: Duration = Duration::from_secs(2);
+/// Changes read by one poll.
+pub const POLL_CHANGES_MAX: usize = 1_000;
+/// Deadlines of sockets are looked at this often, so they are met up to this late.
+pub const SWEEP_EVERY: Duration = Duration::from_millis(250);
+/// A stopping node gives its sockets this long to take their goodbye.
+pub const STOP_MAX: Duration = Duration::from_secs(10);
+/// Devices told to reconnect come back spread over this long.
+pub const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
+/// A signed download URL is good for this long; at most 15 minutes.
+pub const DOWNLOAD_URL_TTL: Duration = Duration::from_secs(15 * 60);
+
+// --- firmware files
+/// Firmware uploads that one node takes at the same time; more are answered 503.
+pub const UPLOADS_MAX: usize = 8;
+/// An upload that sends nothing for this long is broken off.
+pub const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(30);
+/// Pieces of one upload that wait for the disk; then the client has to wait.
+pub const UPLOAD_QUEUED_CHUNKS_MAX: usize = 8;
+/// Clocks of nodes that honour each other's download links may differ by this much.
+pub const DOWNLOAD_CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
+/// Bytes of a firmware file that are read and sent at a time.
+pub const DOWNLOAD_CHUNK_BYTES: usize = 64 * 1024;
+/// A downloader that leaves bytes waiting must take [`DOWNLOAD_BYTES_PER_WINDOW_MIN`] of them in this long.
+pub const DOWNLOAD_WINDOW: Duration = Duration::from_secs(30);
+/// See [`DOWNLOAD_WINDOW`]; some 270 bytes a second, which a bad radio link still manages.
+pub const DOWNLOAD_BYTES_PER_WINDOW_MIN: usize = 8 * 1024;
+
+const _: () = {
+    assert!(PING_AFTER.as_secs() < SILENCE_MAX.as_secs());
+    assert!(SILENCE_MAX.as_secs() <= 60);
+    assert!(CLAIM_QUEUE_MAX >= UNACKED_COMMANDS_MAX);
+    assert!(DOWNLOAD_URL_TTL.as_secs() <= 900);
+    assert!(OUTBOX_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX);
+};
+// --- certificates
+/// Certificates a client may send besides its own.
+pub const INTERMEDIATES_MAX: usize = 6;
+/// Registered authorities tried as the signer of one certificate.
+pub const ANCHORS_MAX: usize = 4;
+/// Reads of authorities that one handshake of an unknown certificate may cause.
+pub const ANCHOR_READS_MAX: usize = 8;
+/// The store must say who holds a certificate within this time.
+pub const VERDICT_MAX: Duration = Duration::from_secs(2);
+/// Handshakes that wait for the store at a time; each holds a thread. A listener lets no more handshakes run.
+pub const VERDICT_LOOKUPS_MAX: usize = 128;
+/// Verdicts kept between a handshake and the check right after it.
+pub const RECENT_VERDICTS_MAX: usize = 4096;
+/// A verdict older than this is read again.
+pub const RECENT_VERDICT_TTL: Duration = Duration::from_secs(2);
+/// A TLS session key for tickets makes tickets for this long and accepts them for twice as long.
+pub const TICKET_KEY_LIFETIME: Duration = Duration::from_secs(3600);
+/// Bytes of PEM text with one certificate.
+pub const CERTIFICATE_PEM_BYTES_MAX: usize = 64 * 1024;
+
+// --- answers on the device port before the upgrade
+/// Query parameters of one request on the device port.
+pub const QUERY_PARAMETERS_MAX: usize = 16;
+/// A refusal must be written this fast; a peer that does not read it is dropped.
+pub const REFUSAL_WRITE_MAX: Duration = Duration::from_secs(2);
+
+// --- operators' API
+/// Bytes of one JSON body: 10,000 device names fit.
+pub const API_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one answer that is remembered under an idempotency key.
+pub const API_ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// A call must be answered this long after its head arrived, its body included.
+pub const API_CALL_MAX: Duration = Duration::from_secs(30);
+/// Calls being carried out at a time; the next one is answered 503.
+pub const API_CALLS_MAX: usize = 256;
+/// A firmware upload must be over this long after its head arrived.
+pub const API_UPLOAD_MAX: Duration = Duration::from_secs(3_600);
+/// Firmware uploads being received at a time; the next one is answered 503.
+pub const API_UPLOADS_MAX: usize = 4;
+/// A code that proves possession of an authority's key is good for this long.
+pub const REGISTRATION_TTL: Duration = Duration::from_secs(24 * 3_600);
+/// Seconds a caller is told to wait after a 503.
+pub const API_RETRY_AFTER_S: u32 = 2;
+/// Time one call spends on announcing what it committed; what is left is found by polling.
+pub const API_PUBLISH_MAX: Duration = Duration::from_secs(1);
+/// Printable characters of an `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+/// A call waits this long for another one with the same idempotency key.
+pub const IDEMPOTENCY_WAIT_MAX: Duration = Duration::from_secs(5);
+
 
 // --- the store
 /// Rows of one page of a list.

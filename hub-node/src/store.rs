@@ -23,13 +23,12 @@ use hub_proto::id::{
 use hub_proto::slug::Slug;
 use hub_proto::time::Timestamp;
 
-use delivery::{
-    Change, Changed, DeviceOutcome, DeviceWrite, GroupChanges, Mark, Reconciled,
-};
+use delivery::{Change, Changed, DeviceOutcome, DeviceWrite, GroupChanges, Mark, Reconciled};
 use records::{
-    Anchor, Authority, Certificate, Command, CommandQuery, Connection, Device, DevicePath, Execution, FirmwareRecord,
-    Group, GroupPath, Identity, IdempotentAnswer, NewAuthority, NewCertificate, NewCommand, NewFirmware, NewGroup,
-    NewToken, Org, Page, PageQuery, Product, ProductPath, Provision, Registration, SigningKey, Token,
+    Anchor, Authority, Certificate, Command, CommandQuery, Connection, Device, DevicePath,
+    Execution, FirmwareRecord, Group, GroupPath, IdempotentAnswer, Identity, NewAuthority,
+    NewCertificate, NewCommand, NewFirmware, NewGroup, NewToken, Org, Page, PageQuery, Product,
+    ProductPath, Provision, Registration, SigningKey, Token,
 };
 
 /// Why the store did not do what it was asked.
@@ -67,7 +66,18 @@ pub enum StoreError {
 pub type StoreResult<T> = Result<T, StoreError>;
 
 /// All of the store; what the rest of the node holds as `Arc<dyn Store>`.
-pub trait Store: TenantStore + IdentityStore + FleetStore + FirmwareStore + CommandStore + DeliveryStore + Send + Sync + 'static {}
+pub trait Store:
+    TenantStore
+    + IdentityStore
+    + FleetStore
+    + FirmwareStore
+    + CommandStore
+    + DeliveryStore
+    + Send
+    + Sync
+    + 'static
+{
+}
 
 /// Orgs, products, tokens and remembered answers.
 #[async_trait]
@@ -100,9 +110,20 @@ pub trait TenantStore {
     async fn delete_token(&self, org: OrgId, id: TokenId) -> StoreResult<()>;
 
     /// The remembered answer to a creating call, if this scope used this key less than a day ago.
-    async fn idempotent_answer(&self, org: Option<OrgId>, key: &str, now: Timestamp) -> StoreResult<Option<IdempotentAnswer>>;
+    async fn idempotent_answer(
+        &self,
+        org: Option<OrgId>,
+        key: &str,
+        now: Timestamp,
+    ) -> StoreResult<Option<IdempotentAnswer>>;
     /// Remembers an answer for a day. When two race, the first one stays and is returned.
-    async fn remember_answer(&self, org: Option<OrgId>, key: &str, answer: IdempotentAnswer, now: Timestamp) -> StoreResult<IdempotentAnswer>;
+    async fn remember_answer(
+        &self,
+        org: Option<OrgId>,
+        key: &str,
+        answer: IdempotentAnswer,
+        now: Timestamp,
+    ) -> StoreResult<IdempotentAnswer>;
 }
 
 /// Certificates, authorities and the verdict on an identity.
@@ -113,31 +134,59 @@ pub trait IdentityStore {
     async fn identity(&self, sha256: [u8; 32]) -> StoreResult<Option<Identity>>;
     /// Registered authorities of all orgs that could have signed a certificate with this authority key id (or,
     /// without one, this raw DER issuer name). At most `limit`, active ones first. Revoked ones are included and marked.
-    async fn anchors(&self, key_id: Option<&[u8]>, issuer_der: &[u8], limit: usize) -> StoreResult<Vec<Anchor>>;
+    async fn anchors(
+        &self,
+        key_id: Option<&[u8]>,
+        issuer_der: &[u8],
+        limit: usize,
+    ) -> StoreResult<Vec<Anchor>>;
     /// First use of a certificate that `provision.authority` verified: creates the device and pins the certificate, or pins
     /// a renewed certificate of the same public key to the device that authority provisioned before. Refusals: `Unknown` (authority
     /// provisions nothing), `QuotaExceeded`, `BadIdentifier` (name taken by a device with another key), `AuthorityRevoked`.
     async fn provision(&self, provision: Provision) -> StoreResult<Result<Identity, Refusal>>;
 
     /// Pins a certificate to a device. Conflict `certificate_taken` when any org has it, `key_taken` when another org has its key.
-    async fn pin_certificate(&self, path: DevicePath<'_>, certificate: NewCertificate) -> StoreResult<Certificate>;
+    async fn pin_certificate(
+        &self,
+        path: DevicePath<'_>,
+        certificate: NewCertificate,
+    ) -> StoreResult<Certificate>;
     /// A device's certificates, by id.
     async fn certificates(&self, path: DevicePath<'_>) -> StoreResult<Vec<Certificate>>;
     /// Revokes one certificate for good; changes the device's channel.
-    async fn revoke_certificate(&self, path: DevicePath<'_>, sha256: [u8; 32], now: Timestamp) -> StoreResult<Changed<Certificate>>;
+    async fn revoke_certificate(
+        &self,
+        path: DevicePath<'_>,
+        sha256: [u8; 32],
+        now: Timestamp,
+    ) -> StoreResult<Changed<Certificate>>;
 
     /// Issues a one-use registration code for an org.
     async fn create_registration(&self, registration: Registration) -> StoreResult<()>;
     /// Registers an authority and uses up the code. Conflicts: `code_unknown` (missing, used, expired, other org), `key_taken`.
-    async fn create_authority(&self, authority: NewAuthority, now: Timestamp) -> StoreResult<Authority>;
+    async fn create_authority(
+        &self,
+        authority: NewAuthority,
+        now: Timestamp,
+    ) -> StoreResult<Authority>;
     /// An org's authorities, by id.
     async fn authorities(&self, org: OrgId, page: PageQuery) -> StoreResult<Page<Authority>>;
     /// One authority.
     async fn authority(&self, org: OrgId, id: CaId) -> StoreResult<Authority>;
     /// Turns provisioning on (product, quota) or off (`None`).
-    async fn set_provisioning(&self, org: OrgId, id: CaId, provisioning: Option<(ProductId, u32)>) -> StoreResult<Authority>;
+    async fn set_provisioning(
+        &self,
+        org: OrgId,
+        id: CaId,
+        provisioning: Option<(ProductId, u32)>,
+    ) -> StoreResult<Authority>;
     /// Revokes an authority for good; changes the org's channel.
-    async fn revoke_authority(&self, org: OrgId, id: CaId, now: Timestamp) -> StoreResult<Changed<Authority>>;
+    async fn revoke_authority(
+        &self,
+        org: OrgId,
+        id: CaId,
+        now: Timestamp,
+    ) -> StoreResult<Changed<Authority>>;
 }
 
 /// Devices, groups, membership, targets.
@@ -152,9 +201,18 @@ pub trait FleetStore {
     /// Deletes a device with all that belongs to it; changes its channel.
     async fn delete_device(&self, path: DevicePath<'_>) -> StoreResult<Changed<()>>;
     /// Revokes or reinstates a device; changes its channel.
-    async fn set_device_revoked(&self, path: DevicePath<'_>, revoked: bool, now: Timestamp) -> StoreResult<Changed<Device>>;
+    async fn set_device_revoked(
+        &self,
+        path: DevicePath<'_>,
+        revoked: bool,
+        now: Timestamp,
+    ) -> StoreResult<Changed<Device>>;
     /// Sets or clears a device's own target. Conflict `product_mismatch` is impossible: firmware is looked up in the device's product.
-    async fn set_device_target(&self, path: DevicePath<'_>, firmware_uuid: Option<&str>) -> StoreResult<Changed<Device>>;
+    async fn set_device_target(
+        &self,
+        path: DevicePath<'_>,
+        firmware_uuid: Option<&str>,
+    ) -> StoreResult<Changed<Device>>;
     /// An org's live connections, by device id.
     async fn connections(&self, org: OrgId, page: PageQuery) -> StoreResult<Page<Connection>>;
 
@@ -165,16 +223,25 @@ pub trait FleetStore {
     /// A product's groups, by id.
     async fn groups(&self, path: ProductPath<'_>, page: PageQuery) -> StoreResult<Page<Group>>;
     /// Changes a group's priority; changes its channel.
-    async fn set_group_priority(&self, path: GroupPath<'_>, priority: i32) -> StoreResult<Changed<Group>>;
+    async fn set_group_priority(
+        &self,
+        path: GroupPath<'_>,
+        priority: i32,
+    ) -> StoreResult<Changed<Group>>;
     /// Deletes a group: every membership ends now; changes its channel. Commands already accepted stay due for the members they were for.
     async fn delete_group(&self, path: GroupPath<'_>) -> StoreResult<Changed<()>>;
     /// Sets or clears a group's target; changes its channel.
-    async fn set_group_target(&self, path: GroupPath<'_>, firmware_uuid: Option<&str>) -> StoreResult<Changed<Group>>;
+    async fn set_group_target(
+        &self,
+        path: GroupPath<'_>,
+        firmware_uuid: Option<&str>,
+    ) -> StoreResult<Changed<Group>>;
     /// Members, by device id.
     async fn members(&self, path: GroupPath<'_>, page: PageQuery) -> StoreResult<Page<Device>>;
     /// Adds devices (by name; at most 10,000) in one transaction; those that are members already stay as they are. Any
     /// unknown name refuses the whole call. Each added device's channel changes. `from_seq` is the group's head.
-    async fn add_members(&self, path: GroupPath<'_>, devices: &[&str]) -> StoreResult<Changed<u32>>;
+    async fn add_members(&self, path: GroupPath<'_>, devices: &[&str])
+    -> StoreResult<Changed<u32>>;
     /// Ends one membership; the device's channel changes. `NotFound` when it is no member.
     async fn remove_member(&self, path: GroupPath<'_>, device: &str) -> StoreResult<Changed<()>>;
 }
@@ -183,17 +250,30 @@ pub trait FleetStore {
 #[async_trait]
 pub trait FirmwareStore {
     /// Registers an org's public key. Conflicts `name_taken`, `key_taken` (in this org).
-    async fn create_signing_key(&self, org: OrgId, name: &Slug, public_key: [u8; 32]) -> StoreResult<SigningKey>;
+    async fn create_signing_key(
+        &self,
+        org: OrgId,
+        name: &Slug,
+        public_key: [u8; 32],
+    ) -> StoreResult<SigningKey>;
     /// An org's keys, by id.
     async fn signing_keys(&self, org: OrgId) -> StoreResult<Vec<SigningKey>>;
     /// Removes a key; firmware signed by it stays.
     async fn delete_signing_key(&self, org: OrgId, id: KeyId) -> StoreResult<()>;
     /// Records a verified upload. Conflict `firmware_exists` for the same uuid in the product.
-    async fn create_firmware(&self, path: ProductPath<'_>, firmware: NewFirmware) -> StoreResult<FirmwareRecord>;
+    async fn create_firmware(
+        &self,
+        path: ProductPath<'_>,
+        firmware: NewFirmware,
+    ) -> StoreResult<FirmwareRecord>;
     /// One firmware.
     async fn firmware(&self, path: ProductPath<'_>, uuid: &str) -> StoreResult<FirmwareRecord>;
     /// A product's firmware, by id.
-    async fn firmwares(&self, path: ProductPath<'_>, page: PageQuery) -> StoreResult<Page<FirmwareRecord>>;
+    async fn firmwares(
+        &self,
+        path: ProductPath<'_>,
+        page: PageQuery,
+    ) -> StoreResult<Page<FirmwareRecord>>;
     /// Deletes a firmware nothing targets. Conflict `in_use`. True when no other row needs its blob (same sha256) any more.
     async fn delete_firmware(&self, path: ProductPath<'_>, uuid: &str) -> StoreResult<bool>;
     /// What a signed download URL of `org` names.
@@ -204,17 +284,42 @@ pub trait FirmwareStore {
 #[async_trait]
 pub trait CommandStore {
     /// Accepts a command to a device: one row, the channel's next seq.
-    async fn command_device(&self, path: DevicePath<'_>, command: NewCommand) -> StoreResult<Changed<Command>>;
+    async fn command_device(
+        &self,
+        path: DevicePath<'_>,
+        command: NewCommand,
+    ) -> StoreResult<Changed<Command>>;
     /// Accepts a command to all members a group has at this moment: one row, whatever the group's size.
-    async fn command_group(&self, path: GroupPath<'_>, command: NewCommand) -> StoreResult<Changed<Command>>;
+    async fn command_group(
+        &self,
+        path: GroupPath<'_>,
+        command: NewCommand,
+    ) -> StoreResult<Changed<Command>>;
     /// One command with its counts per state at `now` (members without a row count as queued or expired).
     async fn command(&self, org: OrgId, id: CommandId, now: Timestamp) -> StoreResult<Command>;
     /// Commands of a device's or a group's channel, newest first.
-    async fn commands(&self, org: OrgId, of: CommandQuery<'_>, page: PageQuery, now: Timestamp) -> StoreResult<Page<Command>>;
+    async fn commands(
+        &self,
+        org: OrgId,
+        of: CommandQuery<'_>,
+        page: PageQuery,
+        now: Timestamp,
+    ) -> StoreResult<Page<Command>>;
     /// One row per device of the command's exact audience, by device id.
-    async fn executions(&self, org: OrgId, id: CommandId, page: PageQuery, now: Timestamp) -> StoreResult<Page<Execution>>;
+    async fn executions(
+        &self,
+        org: OrgId,
+        id: CommandId,
+        page: PageQuery,
+        now: Timestamp,
+    ) -> StoreResult<Page<Execution>>;
     /// Cancels what was not sent yet. Conflict `too_late` when nothing is left to cancel. Changes the channel.
-    async fn cancel_command(&self, org: OrgId, id: CommandId, now: Timestamp) -> StoreResult<Changed<Command>>;
+    async fn cancel_command(
+        &self,
+        org: OrgId,
+        id: CommandId,
+        now: Timestamp,
+    ) -> StoreResult<Changed<Command>>;
 }
 
 /// What the device side of a node reads and writes.
@@ -229,9 +334,20 @@ pub trait DeliveryStore {
     async fn device_writes(&self, writes: Vec<DeviceWrite>) -> StoreResult<Vec<DeviceOutcome>>;
     /// Everything a connected device lacks: its level and its due commands. Takes the certificate so that a
     /// revocation of it, of its authority or of the device shows as the standing.
-    async fn reconcile(&self, device: DeviceId, certificate: [u8; 32], now: Timestamp) -> StoreResult<Reconciled>;
+    async fn reconcile(
+        &self,
+        device: DeviceId,
+        certificate: [u8; 32],
+        now: Timestamp,
+    ) -> StoreResult<Reconciled>;
     /// A group's state and its commands above `after`, oldest first, at most `limit`.
-    async fn group_changes(&self, group: GroupId, after: Seq, limit: usize, now: Timestamp) -> StoreResult<GroupChanges>;
+    async fn group_changes(
+        &self,
+        group: GroupId,
+        after: Seq,
+        limit: usize,
+        now: Timestamp,
+    ) -> StoreResult<GroupChanges>;
     /// The present end of the change log: where polling starts.
     async fn mark(&self) -> StoreResult<Mark>;
     /// Channels that changed since `mark`, at most `limit`, and the mark to go on from.

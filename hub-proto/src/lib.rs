@@ -4,6 +4,7 @@
 //! envelope between nodes. Everything here is a total function of its input: no clock, no I/O, no randomness,
 //! and no input that panics. `docs/protocol.md` is the same promise in prose, for people who write devices.
 
+pub mod api;
 pub mod close;
 pub mod cluster;
 pub mod codes;

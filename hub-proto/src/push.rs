@@ -1,16 +1,18 @@
 //! What the hub sends to devices: event names, payloads of pushes, bodies of replies.
 
+mod offer;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use crate::event::Fields;
 use crate::frame::push_json_text;
 use crate::id::CommandId;
-use crate::text::hex32;
-use crate::time::Timestamp;
+use crate::json::{self, JsonFault};
+
+pub use offer::FirmwareUpdate;
 
 /// Event names that the hub sends.
 pub mod names {
@@ -43,124 +45,6 @@ pub mod names {
 /// The empty object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Empty {}
-
-/// An offer of firmware. Holds the keys of this protocol and, beside them, those that devices of the origin system
-/// read, so that one payload serves both under either event name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FirmwareUpdate {
-    /// Id of the offer: the same device and the same decision give the same id, so a repeat is no second offer.
-    pub id: Uuid,
-    /// Where to fetch it; signed, and good for a short time.
-    pub url: Box<str>,
-    /// Uuid of the firmware; hyphenated lower case.
-    pub uuid: Box<str>,
-    /// Its version.
-    pub version: Box<str>,
-    /// Its product.
-    pub product: Box<str>,
-    /// Its platform.
-    pub platform: Box<str>,
-    /// Its architecture.
-    pub architecture: Box<str>,
-    /// Bytes of the file.
-    pub size: u64,
-    /// SHA-256 of the file.
-    pub sha256: [u8; 32],
-    /// The URL is refused after this.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// The offer as it is written.
-#[derive(Serialize, Deserialize)]
-struct OfferBody<'a> {
-    id: Uuid,
-    #[serde(borrow)]
-    url: std::borrow::Cow<'a, str>,
-    uuid: Box<str>,
-    version: Box<str>,
-    #[serde(default)]
-    product: Box<str>,
-    #[serde(default)]
-    platform: Box<str>,
-    #[serde(default)]
-    architecture: Box<str>,
-    size: u64,
-    #[serde(with = "hex32")]
-    sha256: [u8; 32],
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    expires_at: Option<Timestamp>,
-    #[serde(flatten, skip_deserializing)]
-    legacy: Option<LegacyBody<'a>>,
-}
-
-/// The keys that devices of the origin system read.
-#[derive(Serialize)]
-struct LegacyBody<'a> {
-    update_available: bool,
-    firmware_url: &'a str,
-    firmware_meta: LegacyMeta<'a>,
-    deployment_id: Option<i64>,
-    checksum: String,
-}
-
-#[derive(Serialize)]
-struct LegacyMeta<'a> {
-    uuid: &'a str,
-    version: &'a str,
-    product: &'a str,
-    platform: &'a str,
-    architecture: &'a str,
-}
-
-impl Serialize for FirmwareUpdate {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let legacy = LegacyBody {
-            update_available: true,
-            firmware_url: &self.url,
-            firmware_meta: LegacyMeta {
-                uuid: &self.uuid,
-                version: &self.version,
-                product: &self.product,
-                platform: &self.platform,
-                architecture: &self.architecture,
-            },
-            deployment_id: None,
-            checksum: hex32::encode(&self.sha256).to_uppercase(),
-        };
-        let body = OfferBody {
-            id: self.id,
-            url: (&*self.url).into(),
-            uuid: self.uuid.clone(),
-            version: self.version.clone(),
-            product: self.product.clone(),
-            platform: self.platform.clone(),
-            architecture: self.architecture.clone(),
-            size: self.size,
-            sha256: self.sha256,
-            expires_at: self.expires_at,
-            legacy: Some(legacy),
-        };
-        body.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for FirmwareUpdate {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let body = OfferBody::deserialize(deserializer)?;
-        Ok(Self {
-            id: body.id,
-            url: body.url.into(),
-            uuid: body.uuid,
-            version: body.version,
-            product: body.product,
-            platform: body.platform,
-            architecture: body.architecture,
-            size: body.size,
-            sha256: body.sha256,
-            expires_at: body.expires_at,
-        })
-    }
-}
 
 /// `join`: the device may now join this channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,6 +135,36 @@ pub struct Command {
     /// The arguments by name.
     #[serde(flatten)]
     pub args: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Whether a text can be the arguments of a command: an object that is still within the bounds of a frame once it
+/// is the payload of one, and has no argument called `id`.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn check_args(args: &str) -> Result<(), ArgsFault> {
+    // The object becomes the payload itself, so it is inside the frame's array only.
+    json::check_inside(args, 1).map_err(ArgsFault::Json)?;
+    let fields = Fields::of(args).ok_or(ArgsFault::NotAnObject)?;
+    if fields.iter().any(|(name, _)| name == "id") {
+        Err(ArgsFault::Id)
+    } else {
+        Ok(())
+    }
+}
+
+/// Why a text cannot be the arguments of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArgsFault {
+    /// Its JSON is refused.
+    #[error("the arguments' json is refused")]
+    Json(#[source] JsonFault),
+    /// It is another JSON value.
+    #[error("arguments are an object")]
+    NotAnObject,
+    /// The name is taken by the command's own id.
+    #[error("no argument may be called id")]
+    Id,
 }
 
 /// The payload of a command: its id, then the operator's arguments. `args` is the text of an object; anything else

@@ -1,1 +1,12 @@
-//! harness
+//! The harness of hub's whole-node tests: what a test needs around a hub, and nothing of the hub itself.
+//!
+//! Certificates are made here at test time, programs are started and ended by pid, every wait has a
+//! deadline, and the raw WebSocket client can say things no honest device would.
+
+pub mod phoenix_js;
+pub mod pki;
+pub mod ports;
+pub mod process;
+pub mod raw_ws;
+pub mod tls;
+pub mod wait;

@@ -1,7 +1,8 @@
 //! What moves between the store and the device side of a node.
 
-use hub_core::command::{ExecutionState, PendingCommand};
-use hub_core::level::{Level, Standing, Target};
+use hub_core::command::ExecutionState;
+pub use hub_core::fanout::Loaded as GroupChanges;
+pub use hub_core::session::{Attached, Reconciled};
 use hub_proto::cluster::{Hint, HintBody, TraceContext};
 use hub_proto::event::FirmwareMetadata;
 use hub_proto::id::{ChannelId, CommandId, ConnGen, DeviceId, Epoch, Seq};
@@ -22,7 +23,13 @@ pub struct Change {
 impl Change {
     /// The hint that announces this change.
     pub fn hint(self, epoch: Epoch, trace: Option<TraceContext>) -> Hint {
-        Hint { epoch, channel: self.channel, seq: self.seq, trace, body: self.body }
+        Hint {
+            epoch,
+            channel: self.channel,
+            seq: self.seq,
+            trace,
+            body: self.body,
+        }
     }
 }
 
@@ -47,13 +54,60 @@ pub enum DeviceWrite {
     /// (`Queued` → `Sent`) the due commands of its own channel that are returned.
     Attach(Attach),
     /// The socket closed.
-    Detach { /** Whose. */ device: DeviceId, /** Since which join. */ generation: ConnGen, /** When. */ at: Timestamp },
+    Detach {
+        /** Whose. */
+        device: DeviceId,
+        /** Since which join. */
+        generation: ConnGen,
+        /** When. */
+        at: Timestamp,
+    },
     /// Update progress; latest wins, never moves a finished update back.
-    Update { /** Whose. */ device: DeviceId, /** Since which join. */ generation: ConnGen, /** The news. */ report: UpdateReport, /** When. */ at: Timestamp },
+    Update {
+        /** Whose. */
+        device: DeviceId,
+        /** Since which join. */
+        generation: ConnGen,
+        /** The news. */
+        report: UpdateReport,
+        /** When. */
+        at: Timestamp,
+    },
     /// About to send these commands of the device's own channel: `Queued` → `Sent`.
-    Claim { /** Whose. */ device: DeviceId, /** Since which join. */ generation: ConnGen, /** Which. */ commands: Vec<CommandId>, /** When. */ at: Timestamp },
+    Claim {
+        /** Whose. */
+        device: DeviceId,
+        /** Since which join. */
+        generation: ConnGen,
+        /** Which. */
+        commands: Vec<CommandId>,
+        /** When. */
+        at: Timestamp,
+    },
+    /// A target was offered: counts towards the pause between offers of the same target.
+    Offered {
+        /** To whom. */
+        device: DeviceId,
+        /** Since which join. */
+        generation: ConnGen,
+        /** Whose decision. */
+        channel: ChannelId,
+        /** Its revision. */
+        revision: Seq,
+        /** When. */
+        at: Timestamp,
+    },
     /// The device has a command (`Delivered`), or finished it (`Succeeded`, `Failed`, `Rejected`).
-    Execution { /** Whose. */ device: DeviceId, /** Since which join. */ generation: ConnGen, /** The news. */ report: ExecutionReport, /** When. */ at: Timestamp },
+    Execution {
+        /** Whose. */
+        device: DeviceId,
+        /** Since which join. */
+        generation: ConnGen,
+        /** The news. */
+        report: ExecutionReport,
+        /** When. */
+        at: Timestamp,
+    },
 }
 
 /// A join.
@@ -111,47 +165,4 @@ pub enum DeviceOutcome {
     /// The store could not do this one write (it logs why); nothing was written, and the others of the batch were. A
     /// device must not be told that its report arrived.
     Failed,
-}
-
-/// Answer to a join.
-#[derive(Clone, Debug)]
-pub struct Attached {
-    /// This join's generation; 0 when refused.
-    pub generation: ConnGen,
-    /// What the device lacks. When its standing is refused, nothing was written.
-    pub reconciled: Reconciled,
-}
-
-/// What a connected device lacks.
-#[derive(Clone, Debug)]
-pub struct Reconciled {
-    /// Targets, groups, standing.
-    pub level: Level,
-    /// Due commands, oldest first inside each channel, at most `UNACKED_COMMANDS_MAX`: those the device did not say it
-    /// has ([`ExecutionState::Queued`] or [`ExecutionState::Sent`]). A delivered one is the device's own to finish.
-    pub pending: Vec<PendingCommand>,
-    /// There are more than fitted.
-    pub more: bool,
-}
-
-impl Reconciled {
-    /// Shorthand for the level's standing.
-    pub fn standing(&self) -> Standing {
-        self.level.standing
-    }
-}
-
-/// What a group channel lacks.
-#[derive(Clone, Debug)]
-pub struct GroupChanges {
-    /// The group's head; `None` when the group is gone.
-    pub head: Option<Seq>,
-    /// Its priority.
-    pub priority: i32,
-    /// Its target.
-    pub target: Option<Arc<Target>>,
-    /// Commands above the asked position, oldest first.
-    pub commands: Vec<PendingCommand>,
-    /// There are more than fitted.
-    pub more: bool,
 }

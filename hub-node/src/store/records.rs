@@ -1,11 +1,15 @@
 //! Rows as the rest of the node sees them, and what it takes to make one.
 //!
-#![expect(missing_docs, reason = "fields are named after the columns they hold; the types say what they are")]
+#![expect(
+    missing_docs,
+    reason = "fields are named after the columns they hold; the types say what they are"
+)]
 
 use hub_core::command::ExecutionState;
 use hub_core::level::Refusal;
 use hub_proto::id::{
-    CaId, CertId, CommandId, ConnGen, DeviceId, FirmwareId, GroupId, KeyId, OrgId, ProductId, Seq, TokenId,
+    CaId, CertId, CommandId, ConnGen, DeviceId, FirmwareId, GroupId, KeyId, OrgId, ProductId, Seq,
+    TokenId,
 };
 use hub_proto::slug::Slug;
 use hub_proto::time::Timestamp;
@@ -59,11 +63,20 @@ pub struct Page<T> {
 
 /// An org.
 #[derive(Clone, Debug)]
-pub struct Org { pub id: OrgId, pub name: Slug, pub created_at: Timestamp }
+pub struct Org {
+    pub id: OrgId,
+    pub name: Slug,
+    pub created_at: Timestamp,
+}
 
 /// A product.
 #[derive(Clone, Debug)]
-pub struct Product { pub id: ProductId, pub org: OrgId, pub name: Slug, pub created_at: Timestamp }
+pub struct Product {
+    pub id: ProductId,
+    pub org: OrgId,
+    pub name: Slug,
+    pub created_at: Timestamp,
+}
 
 /// What a token may do inside its org.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -178,7 +191,11 @@ pub struct Certificate {
 
 /// A one-use code that proves possession of an authority's key.
 #[derive(Clone, Debug)]
-pub struct Registration { pub org: OrgId, pub code: String, pub expires_at: Timestamp }
+pub struct Registration {
+    pub org: OrgId,
+    pub code: String,
+    pub expires_at: Timestamp,
+}
 
 /// An authority to be registered; possession of its key was proved with `code`.
 #[derive(Clone, Debug)]
@@ -242,7 +259,10 @@ pub struct Device {
 
 /// A firmware by its two names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FirmwareName { pub uuid: String, pub version: String }
+pub struct FirmwareName {
+    pub uuid: String,
+    pub version: String,
+}
 
 /// The last news about an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -267,7 +287,10 @@ pub struct Connection {
 
 /// A group to be made.
 #[derive(Clone, Debug)]
-pub struct NewGroup { pub name: Slug, pub priority: i32 }
+pub struct NewGroup {
+    pub name: Slug,
+    pub priority: i32,
+}
 
 /// A group.
 #[derive(Clone, Debug)]
@@ -284,7 +307,12 @@ pub struct Group {
 
 /// A registered public key.
 #[derive(Clone, Debug)]
-pub struct SigningKey { pub id: KeyId, pub name: Slug, pub public_key: [u8; 32], pub created_at: Timestamp }
+pub struct SigningKey {
+    pub id: KeyId,
+    pub name: Slug,
+    pub public_key: [u8; 32],
+    pub created_at: Timestamp,
+}
 
 /// A verified firmware to be recorded.
 #[derive(Clone, Debug)]
@@ -304,7 +332,11 @@ pub struct NewFirmware {
 
 /// A recorded firmware.
 #[derive(Clone, Debug)]
-pub struct FirmwareRecord { pub id: FirmwareId, pub firmware: NewFirmware, pub created_at: Timestamp }
+pub struct FirmwareRecord {
+    pub id: FirmwareId,
+    pub firmware: NewFirmware,
+    pub created_at: Timestamp,
+}
 
 /// A command to be accepted.
 #[derive(Clone, Debug)]

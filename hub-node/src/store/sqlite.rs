@@ -26,6 +26,7 @@ mod identity;
 mod level;
 mod lookup;
 mod members;
+mod offers;
 mod paging;
 mod provision;
 mod reports;

@@ -11,7 +11,9 @@ use hub_proto::time::Timestamp;
 use sqlx::{Connection, SqliteConnection};
 
 use super::failure::store_failure;
-use super::{SqliteStore, channels, clock, commit, due, groups, level, reports, sessions, updates};
+use super::{
+    SqliteStore, channels, clock, commit, due, groups, level, offers, reports, sessions, updates,
+};
 use crate::store::delivery::{Change, DeviceOutcome, DeviceWrite, GroupChanges, Mark, Reconciled};
 use crate::store::{DeliveryStore, StoreError, StoreResult};
 
@@ -157,6 +159,13 @@ async fn apply(db: &mut SqliteConnection, write: &DeviceWrite) -> StoreResult<De
             report,
             at,
         } => reports::execution(db, *device, *generation, report, *at).await,
+        DeviceWrite::Offered {
+            device,
+            generation,
+            channel,
+            revision,
+            at,
+        } => offers::offered(db, *device, *generation, (*channel, *revision), *at).await,
     }
 }
 
@@ -166,7 +175,8 @@ fn device_of(write: &DeviceWrite) -> DeviceId {
         DeviceWrite::Detach { device, .. }
         | DeviceWrite::Update { device, .. }
         | DeviceWrite::Claim { device, .. }
-        | DeviceWrite::Execution { device, .. } => *device,
+        | DeviceWrite::Execution { device, .. }
+        | DeviceWrite::Offered { device, .. } => *device,
     }
 }
 
@@ -177,7 +187,7 @@ pub(super) async fn reconciled(
     certificate: [u8; 32],
     now: Timestamp,
 ) -> StoreResult<Reconciled> {
-    let level = level::level(db, device, certificate).await?;
+    let level = level::level(db, device, certificate, now).await?;
     let (pending, more) = match level.standing {
         Standing::Active => due::due_to_device(db, device, now).await?,
         Standing::Refused(_) => (Vec::new(), false),

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use hub_core::level::{Level, Membership, Refusal, Standing, Target};
 use hub_proto::id::{ChannelId, DeviceId, FirmwareId, GroupId, Seq};
+use hub_proto::time::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::channels;
 use super::failure::{damaged, store_failure};
+use super::offers::OffersRow;
 use super::rows::{bytes32, count, slug};
 use crate::store::StoreResult;
 
@@ -84,6 +86,8 @@ struct DeviceRow {
     standing: StandingRow,
     #[sqlx(flatten)]
     target: TargetRow,
+    #[sqlx(flatten)]
+    offers: OffersRow,
 }
 
 #[derive(sqlx::FromRow)]
@@ -102,12 +106,13 @@ pub(super) async fn level(
     db: &mut SqliteConnection,
     device: DeviceId,
     certificate: [u8; 32],
+    now: Timestamp,
 ) -> StoreResult<Level> {
     let row: Option<DeviceRow> = sqlx::query_as(
         "SELECT h.seq AS head, k.id AS certificate, d.revoked_at AS device_revoked_at, \
          a.revoked_at AS authority_revoked_at, k.revoked_at AS certificate_revoked_at, \
          f.id, f.uuid, f.version, f.meta_product, f.platform, f.architecture, f.size, f.sha256, \
-         d.target_revision AS revision \
+         d.target_revision AS revision, d.offer_ch, d.offer_revision, d.offer_count, d.offer_at \
          FROM device d JOIN channel_head h ON h.ch = 'd:' || d.id \
          LEFT JOIN firmware f ON f.id = d.target_id \
          LEFT JOIN device_certificate k ON k.sha256 = $2 AND k.device_id = d.id \
@@ -135,6 +140,7 @@ pub(super) async fn level(
         head: Seq(row.head),
         target: row.target.optional(Seq::ZERO)?,
         groups: memberships(db, device).await?,
+        offers: row.offers.offers(now)?,
     })
 }
 
@@ -145,6 +151,7 @@ fn refused(refusal: Refusal, head: Seq) -> Level {
         head,
         target: None,
         groups: Vec::new(),
+        offers: None,
     }
 }
 

@@ -104,7 +104,7 @@ async fn reported(
         "SELECT c.ch, c.expires_at, c.cancelled_at, coalesce(e.state, 0) AS state FROM command c \
          LEFT JOIN execution e ON e.command_id = c.id AND e.device_id = $2 \
          WHERE c.id = $3 AND c.org_id = $1 AND (c.device_id = $2 OR EXISTS (SELECT 1 FROM member m \
-           WHERE m.group_id = c.group_id AND m.device_id = $2 AND +m.from_seq < c.seq \
+           WHERE +m.group_id = c.group_id AND m.device_id = $2 AND m.from_seq < c.seq \
            AND (m.to_seq IS NULL OR c.seq <= m.to_seq)))",
     )
     .bind(org)

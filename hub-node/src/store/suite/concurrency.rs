@@ -8,8 +8,28 @@ use hub_proto::id::{ChannelId, Seq};
 
 use crate::store::Store;
 use crate::store::delivery::{Change, DeviceOutcome};
-use crate::store::records::ProductPath;
-use crate::store::suite::world::{NOW, World, all, command, digest, slug};
+use crate::store::records::{Command, ProductPath};
+use crate::store::suite::world::{NOW, World, all, command, slug};
+
+/// A device enters and leaves the group some times, and stays.
+async fn come_and_go(world: Arc<World>, number: usize) {
+    let name = format!("d{number}");
+    let (store, group) = (&world.store, world.group("g"));
+    for _ in 0..3 {
+        store.add_members(group, &[&name]).await.unwrap();
+        store.remove_member(group, &name).await.unwrap();
+    }
+    store.add_members(group, &[&name]).await.unwrap();
+}
+
+/// Gives the group some commands.
+async fn give(world: Arc<World>, many: usize) -> Vec<Command> {
+    let mut given = Vec::new();
+    for _ in 0..many {
+        given.push(world.to_group("g").await);
+    }
+    given
+}
 
 /// Eight tasks add a device each and at once, while two give commands to the group: what each device is owed is what was
 /// accepted after it came, and the group's positions have no gap.
@@ -20,68 +40,22 @@ pub(in crate::store) async fn audience_is_exact_while_members_come(store: Arc<dy
         ids.push(world.device(&format!("d{number}")).await);
     }
     world.members("g", 0, &[]).await;
-    let mut tasks = Vec::new();
-    for number in 0..8 {
-        let world = Arc::clone(&world);
-        tasks.push(tokio::spawn(async move {
-            let name = format!("d{number}");
-            for _ in 0..3 {
-                world
-                    .store
-                    .add_members(world.group("g"), &[&name])
-                    .await
-                    .unwrap();
-                world
-                    .store
-                    .remove_member(world.group("g"), &name)
-                    .await
-                    .unwrap();
-            }
-            world
-                .store
-                .add_members(world.group("g"), &[&name])
-                .await
-                .unwrap();
-        }));
-    }
-    let mut givers = Vec::new();
-    for _ in 0..2 {
-        let world = Arc::clone(&world);
-        givers.push(tokio::spawn(async move {
-            let mut given = Vec::new();
-            for _ in 0..10 {
-                given.push(
-                    world
-                        .store
-                        .command_group(world.group("g"), command())
-                        .await
-                        .unwrap()
-                        .value,
-                );
-            }
-            given
-        }));
-    }
+    let tasks: Vec<_> = (0..8)
+        .map(|number| tokio::spawn(come_and_go(Arc::clone(&world), number)))
+        .collect();
+    let givers = [0, 1].map(|_| tokio::spawn(give(Arc::clone(&world), 10)));
     for task in tasks {
         task.await.unwrap();
     }
     let mut given = BTreeMap::new();
     for giver in givers {
-        given.extend(
-            giver
-                .await
-                .unwrap()
-                .into_iter()
-                .map(|command| (command.seq, command)),
-        );
+        let commands = giver.await.unwrap();
+        given.extend(commands.into_iter().map(|command| (command.seq, command)));
     }
     let seqs: Vec<i64> = given.keys().map(|seq| seq.0).collect();
     assert_eq!(seqs, (1..=20).collect::<Vec<_>>());
     for (number, id) in ids.iter().enumerate() {
-        let owed = store
-            .reconcile(*id, digest(&id.to_string()), NOW)
-            .await
-            .unwrap();
+        let owed = world.lacks(*id).await;
         let owed: Vec<Seq> = owed.pending.iter().map(|due| due.seq).collect();
         let mut told = Vec::new();
         for (seq, command) in &given {

@@ -23,10 +23,7 @@ pub(in crate::store) async fn join_gives_all_that_is_missing(store: Arc<dyn Stor
         .unwrap();
     let own = world.to_device("d").await;
     let groups = world.to_group("g").await;
-    let before = store
-        .reconcile(id, digest(&id.to_string()), NOW)
-        .await
-        .unwrap();
+    let before = world.lacks(id).await;
     let joined = world.attach(id).await;
     assert_eq!(joined.generation, ConnGen(1));
     let level = &joined.reconciled.level;
@@ -54,6 +51,12 @@ pub(in crate::store) async fn join_gives_all_that_is_missing(store: Arc<dyn Stor
     let unclaimed: Vec<_> = before.pending.iter().map(|due| due.state).collect();
     assert_eq!(unclaimed, [Queued, Queued]);
     assert_eq!(joined.reconciled.pending[0].channel, ChannelId::Device(id));
+}
+
+pub(in crate::store) async fn joins_and_leaves_are_seen(store: Arc<dyn Store>) {
+    let world = World::new(&store, "a").await;
+    let id = world.device("d").await;
+    world.attach(id).await;
     let device = store.device(world.at("d")).await.unwrap();
     assert_eq!(device.firmware["uuid"], "f0");
     let connection = device.connection.unwrap();
@@ -61,15 +64,7 @@ pub(in crate::store) async fn join_gives_all_that_is_missing(store: Arc<dyn Stor
         (connection.node.as_str(), connection.generation),
         ("n", ConnGen(1))
     );
-    assert_eq!(
-        store
-            .connections(world.org, all())
-            .await
-            .unwrap()
-            .items
-            .len(),
-        1
-    );
+    assert_eq!(world.connected().await, 1);
     // a join that tells nothing forgets nothing
     let DeviceWrite::Attach(join) = world.join(id) else {
         panic!("a join is a join")
@@ -239,7 +234,7 @@ pub(in crate::store) async fn refused_joins_write_nothing(store: Arc<dyn Store>)
         panic!("no join")
     };
     assert_eq!(
-        refused.reconciled.standing(),
+        refused.reconciled.level.standing,
         Standing::Refused(Refusal::Unknown)
     );
     store
@@ -248,7 +243,7 @@ pub(in crate::store) async fn refused_joins_write_nothing(store: Arc<dyn Store>)
         .unwrap();
     let refused = world.attach(id).await;
     assert_eq!(
-        refused.reconciled.standing(),
+        refused.reconciled.level.standing,
         Standing::Refused(Refusal::DeviceRevoked)
     );
     assert!(refused.reconciled.pending.is_empty());
@@ -259,9 +254,12 @@ pub(in crate::store) async fn refused_joins_write_nothing(store: Arc<dyn Store>)
         .reconcile(id, digest(&id.to_string()), NOW)
         .await
         .unwrap();
-    assert_eq!(gone.standing(), Standing::Refused(Refusal::DeviceRevoked));
     assert_eq!(
-        world.attach(id).await.reconciled.standing(),
+        gone.level.standing,
+        Standing::Refused(Refusal::DeviceRevoked)
+    );
+    assert_eq!(
+        world.attach(id).await.reconciled.level.standing,
         Standing::Refused(Refusal::DeviceRevoked)
     );
 }
@@ -451,4 +449,40 @@ pub(in crate::store) async fn updates_keep_the_latest(store: Arc<dyn Store>) {
         says("received", None, 4).await,
         ("received".to_owned(), None)
     );
+}
+
+pub(in crate::store) async fn offers_are_counted_per_decision(store: Arc<dyn Store>) {
+    let world = World::new(&store, "a").await;
+    let id = world.device("d").await;
+    let joined = world.attach(id).await;
+    assert!(joined.reconciled.level.offers.is_none());
+    let channel = ChannelId::Device(id);
+    let offer = async |generation, revision, at| {
+        let write = DeviceWrite::Offered {
+            device: id,
+            generation,
+            channel,
+            revision,
+            at: later(at),
+        };
+        world.write(write).await
+    };
+    for (revision, at) in [(1, 0), (1, 5), (2, 6), (2, 7), (2, 8)] {
+        let outcome = offer(joined.generation, Seq(revision), at).await;
+        assert!(matches!(outcome, DeviceOutcome::Done));
+    }
+    assert!(matches!(
+        offer(ConnGen(0), Seq(2), 9).await,
+        DeviceOutcome::Fenced
+    ));
+    let read = store
+        .reconcile(id, digest(&id.to_string()), later(10))
+        .await
+        .unwrap();
+    let offers = read.level.offers.unwrap();
+    assert_eq!(
+        (offers.channel, offers.revision, offers.count),
+        (channel, Seq(2), 3)
+    );
+    assert_eq!(offers.ago, std::time::Duration::from_secs(2));
 }

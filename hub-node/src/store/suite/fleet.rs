@@ -7,12 +7,9 @@ use hub_proto::id::{ChannelId, Seq};
 use crate::store::Store;
 use crate::store::suite::world::{NOW, World, all, code, digest, missing, slug};
 
-pub(in crate::store) async fn firmware_targets_and_precedence(store: Arc<dyn Store>) {
+pub(in crate::store) async fn firmware_reads_back(store: Arc<dyn Store>) {
     let world = World::new(&store, "a").await;
-    let id = world.device("d").await;
-    for uuid in ["f1", "f2", "f3"] {
-        world.firmware(uuid).await;
-    }
+    world.firmware("f1").await;
     assert_eq!(
         code(
             store
@@ -34,22 +31,22 @@ pub(in crate::store) async fn firmware_targets_and_precedence(store: Arc<dyn Sto
         store.download(world.org, "f1").await.unwrap().revision,
         Seq(0)
     );
+}
+
+pub(in crate::store) async fn targets_have_a_precedence(store: Arc<dyn Store>) {
+    let world = World::new(&store, "a").await;
+    let id = world.device("d").await;
+    for uuid in ["f1", "f2", "f3"] {
+        world.firmware(uuid).await;
+    }
     world.members("low", 1, &["d"]).await;
     world.members("high", 2, &["d"]).await;
-    let effective = async || {
-        store
-            .device(world.at("d"))
-            .await
-            .unwrap()
-            .effective_target
-            .map(|target| target.uuid)
-    };
-    assert_eq!(effective().await, None);
+    assert_eq!(world.effective("d").await, None);
     store
         .set_group_target(world.group("low"), Some("f1"))
         .await
         .unwrap();
-    assert_eq!(effective().await.as_deref(), Some("f1"));
+    assert_eq!(world.effective("d").await.as_deref(), Some("f1"));
     let changed = store
         .set_group_target(world.group("high"), Some("f2"))
         .await
@@ -58,23 +55,19 @@ pub(in crate::store) async fn firmware_targets_and_precedence(store: Arc<dyn Sto
         (changed.changes[0].seq, changed.value.head),
         (Seq(1), Seq(1))
     );
-    assert_eq!(effective().await.as_deref(), Some("f2"));
+    assert_eq!(world.effective("d").await.as_deref(), Some("f2"));
     store
         .set_group_priority(world.group("low"), 3)
         .await
         .unwrap();
-    assert_eq!(effective().await.as_deref(), Some("f1"));
+    assert_eq!(world.effective("d").await.as_deref(), Some("f1"));
     let changed = store
         .set_device_target(world.at("d"), Some("f3"))
         .await
         .unwrap();
     assert_eq!(changed.changes[0].channel, ChannelId::Device(id));
-    assert_eq!(effective().await.as_deref(), Some("f3"));
-    let level = store
-        .reconcile(id, digest(&id.to_string()), NOW)
-        .await
-        .unwrap()
-        .level;
+    assert_eq!(world.effective("d").await.as_deref(), Some("f3"));
+    let level = world.lacks(id).await.level;
     let target = level.target.unwrap();
     assert_eq!(
         (&*target.uuid, &*target.version, target.revision),
@@ -90,7 +83,7 @@ pub(in crate::store) async fn firmware_targets_and_precedence(store: Arc<dyn Sto
         changed.changes[0].seq.next(),
         "a refused change takes no place"
     );
-    assert_eq!(effective().await.as_deref(), Some("f1"));
+    assert_eq!(world.effective("d").await.as_deref(), Some("f1"));
 }
 
 pub(in crate::store) async fn firmware_is_deleted_when_free(store: Arc<dyn Store>) {

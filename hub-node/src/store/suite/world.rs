@@ -9,7 +9,9 @@ use hub_proto::slug::Slug;
 use hub_proto::time::Timestamp;
 use uuid::Uuid;
 
-use crate::store::delivery::{Attach, Attached, DeviceOutcome, DeviceWrite, ExecutionReport};
+use crate::store::delivery::{
+    Attach, Attached, DeviceOutcome, DeviceWrite, ExecutionReport, Reconciled,
+};
 use crate::store::records::{
     Command, DevicePath, FirmwareRecord, GroupPath, NewAuthority, NewCertificate, NewCommand,
     NewFirmware, NewGroup, PageQuery, ProductPath, Registration,
@@ -193,10 +195,11 @@ impl World {
 
     /// Joins; the join must be answered.
     pub(in crate::store) async fn attach(&self, device: DeviceId) -> Attached {
-        match self.write(self.join(device)).await {
-            DeviceOutcome::Attached(attached) => *attached,
-            other => panic!("no join: {other:?}"),
-        }
+        let outcome = self.write(self.join(device)).await;
+        let DeviceOutcome::Attached(attached) = outcome else {
+            panic!("no join: {outcome:?}")
+        };
+        *attached
     }
 
     /// A join at [`NOW`] from node `n`.
@@ -213,6 +216,31 @@ impl World {
             remote: Some("192.0.2.1:4000".into()),
             at: NOW,
         })
+    }
+
+    /// What a device lacks.
+    pub(in crate::store) async fn lacks(&self, device: DeviceId) -> Reconciled {
+        let certificate = digest(&device.to_string());
+        self.store
+            .reconcile(device, certificate, NOW)
+            .await
+            .unwrap()
+    }
+
+    /// Uuid of the target in effect for a device.
+    pub(in crate::store) async fn effective(&self, device: &str) -> Option<String> {
+        let device = self.store.device(self.at(device)).await.unwrap();
+        device.effective_target.map(|target| target.uuid)
+    }
+
+    /// How many devices of the org are connected.
+    pub(in crate::store) async fn connected(&self) -> usize {
+        self.store
+            .connections(self.org, all())
+            .await
+            .unwrap()
+            .items
+            .len()
     }
 
     /// One write of a socket.

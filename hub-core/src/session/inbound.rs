@@ -1,0 +1,421 @@
+//! What a device may say, and what it is answered.
+//!
+//! Rules owned here: joins, leaves and heartbeats are always answered; any other push is answered only to a device that declared
+//! acks, and after its commit; a device that declared none is never answered once it has joined, as some clients crash on it; a
+//! leave is acknowledged, then the channel is closed; nothing is ever closed that the device did not leave.
+
+use std::time::Instant;
+
+use hub_proto::close::CloseReason;
+use hub_proto::event::{DeviceEvent, EventError, JoinParams, Progress, ResultStatus};
+use hub_proto::id::CommandId;
+use hub_proto::topic::Topic;
+
+use super::channels::is_current;
+use super::effect::{Address, Answer, Effect, Note, Push, Report, Subscription};
+use super::{InFlight, Inbound, Phase, Recorded, Session};
+use crate::command::ExecutionState;
+use crate::limits::{PROGRESS_EVERY, REPORTS_IN_FLIGHT_MAX, RETRY_MIN};
+use crate::rate::{Nuisance, Verdict};
+
+/// The progress that means "done".
+const COMPLETE: u8 = 100;
+
+impl Session {
+    pub(super) fn frame(&mut self, frame: Inbound, now: Instant, out: &mut Vec<Effect>) {
+        self.liveness.heard(now);
+        if !self.within_rate(now, out) {
+            return;
+        }
+        let Inbound { from, event } = frame;
+        match (Topic::parse(&from.topic), event) {
+            (Topic::Phoenix, Ok(DeviceEvent::Heartbeat)) => reply(from, Answer::Ok, out),
+            (Topic::Phoenix, _) => self.refuse(from, "unknown_event", out),
+            (Topic::Device(_), Ok(DeviceEvent::Join(params))) => {
+                self.join_device(from, params, out)
+            }
+            (Topic::Group(_), Ok(DeviceEvent::Join(_))) => self.join_group(from, out),
+            (Topic::Unknown, Ok(DeviceEvent::Join(_))) => reply(from, error("unknown_topic"), out),
+            (_, Ok(DeviceEvent::Leave)) => self.leave(from, out),
+            (Topic::Unknown, _) => self.refuse(from, "unknown_topic", out),
+            (Topic::Device(_) | Topic::Group(_), event) => self.device_push(from, event, now, out),
+        }
+    }
+
+    fn within_rate(&mut self, now: Instant, out: &mut Vec<Effect>) -> bool {
+        match self.rate.message(now) {
+            Verdict::Pass => true,
+            Verdict::PauseUntil(at) => {
+                out.push(Effect::PauseReading(at));
+                true
+            }
+            Verdict::Flood => {
+                self.close(CloseReason::PolicyViolation, out);
+                false
+            }
+        }
+    }
+
+    pub(super) fn pinged(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        self.liveness.heard(now);
+        if self
+            .nuisance
+            .get_or_insert_with(|| Box::new(Nuisance::new(now)))
+            .ping(now)
+        {
+            self.close(CloseReason::PolicyViolation, out);
+        }
+    }
+
+    pub(super) fn ponged(&mut self, number: Option<u32>, now: Instant, out: &mut Vec<Effect>) {
+        self.liveness.heard(now);
+        let Some(number) = number else { return };
+        for id in self.deliveries.ponged(number) {
+            self.record_execution(id, ExecutionState::Delivered, None, None, out);
+        }
+        self.refill(out);
+    }
+
+    pub(super) fn malformed(
+        &mut self,
+        to: Option<Address>,
+        code: &'static str,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        self.liveness.heard(now);
+        if !self.within_rate(now, out) {
+            return;
+        }
+        if let Some(to) = to {
+            return self.refuse(to, code, out);
+        }
+        out.push(Effect::Note(Note::Refused(code)));
+        let on = Subscription {
+            topic: "phoenix".into(),
+            join_ref: None,
+        };
+        out.push(Effect::Push {
+            on,
+            push: Push::Malformed { code },
+        });
+        if self
+            .nuisance
+            .get_or_insert_with(|| Box::new(Nuisance::new(now)))
+            .malformed(now)
+        {
+            self.close(CloseReason::BadRequests, out);
+        }
+    }
+
+    /// Whether this device may be answered at all outside joins, leaves and heartbeats.
+    fn may_answer(&self) -> bool {
+        self.capabilities.ack || !self.spoken_for
+    }
+
+    fn refuse(&self, to: Address, code: &'static str, out: &mut Vec<Effect>) {
+        if self.may_answer() && to.reference.is_some() {
+            out.push(Effect::Note(Note::Refused(code)));
+            reply(to, error(code), out);
+        } else {
+            out.push(Effect::Note(Note::Ignored(code)));
+        }
+    }
+
+    fn join_device(&mut self, from: Address, params: Box<JoinParams>, out: &mut Vec<Effect>) {
+        self.first_join_by = None;
+        if self.channels.device.is_none() && !self.channels.has_room(self.joining.len()) {
+            return reply(from, error("too_many_channels"), out);
+        }
+        self.release(out);
+        self.channels.device = None;
+        self.spoken_for = true;
+        self.capabilities = params.capabilities;
+        self.running.uuid = params.firmware.uuid.as_deref().map(Into::into);
+        self.running.version = params.firmware.version.as_deref().map(Into::into);
+        self.attempt = self.number();
+        self.phase = Phase::Attaching { join: from };
+        out.push(Effect::Attach {
+            attempt: self.attempt,
+            params,
+        });
+    }
+
+    fn join_group(&mut self, from: Address, out: &mut Vec<Effect>) {
+        let topic = from.topic.to_string();
+        let known =
+            self.channels.find(&topic).is_some() || self.joining.iter().any(|(t, _)| *t == topic);
+        if !known && !self.channels.has_room(self.joining.len()) {
+            return reply(from, error("too_many_channels"), out);
+        }
+        match self.phase {
+            Phase::Waiting | Phase::Closed => reply(from, error("not_joined"), out),
+            Phase::Attaching { .. } => self.wait_to_join(topic, from),
+            Phase::Attached { .. } => match self.membership_of(&topic) {
+                Some(group) => {
+                    self.channels.join_group(group, from.subscription());
+                    reply(from, Answer::Ok, out);
+                }
+                // The membership may be newer than what is known here: only the store can say no.
+                None => {
+                    self.wait_to_join(topic, from);
+                    self.reconcile(out);
+                }
+            },
+        }
+    }
+
+    fn wait_to_join(&mut self, topic: String, from: Address) {
+        self.joining.retain(|(t, _)| *t != topic);
+        self.joining.push((topic, from));
+    }
+
+    /// Answers the group joins that waited for the store.
+    pub(super) fn settle_group_joins(&mut self, out: &mut Vec<Effect>) {
+        for (topic, from) in std::mem::take(&mut self.joining) {
+            match self.membership_of(&topic) {
+                Some(group) => {
+                    self.channels.join_group(group, from.subscription());
+                    reply(from, Answer::Ok, out);
+                }
+                None => reply(from, error("not_found"), out),
+            }
+        }
+    }
+
+    fn leave(&mut self, from: Address, out: &mut Vec<Effect>) {
+        let joined = self.channels.find(&from.topic).cloned();
+        let current = joined
+            .as_ref()
+            .is_some_and(|s| is_current(s, from.join_ref.as_ref()));
+        let topic = from.topic.clone();
+        let attaching = match &self.phase {
+            Phase::Attaching { join } if join.topic == topic => Some(join.subscription()),
+            Phase::Attaching { .. } | Phase::Waiting | Phase::Attached { .. } | Phase::Closed => {
+                None
+            }
+        };
+        let waiting = self.joining.iter().position(|(t, _)| **t == *topic);
+        reply(from, Answer::Ok, out);
+        let left = if let Some(subscription) = attaching {
+            self.attempt = self.number();
+            self.phase = Phase::Waiting;
+            Some(subscription)
+        } else if let Some(at) = waiting {
+            Some(self.joining.remove(at).1.subscription())
+        } else {
+            joined.filter(|_| current)
+        };
+        let Some(left) = left else { return };
+        if self
+            .channels
+            .device
+            .as_ref()
+            .is_some_and(|d| d.topic == topic)
+        {
+            self.channels.device = None;
+            self.release(out);
+        }
+        self.channels.groups.retain(|(_, s)| s.topic != topic);
+        out.push(Effect::Push {
+            on: left,
+            push: Push::Closed,
+        });
+    }
+
+    fn device_push(
+        &mut self,
+        from: Address,
+        event: Result<DeviceEvent, EventError>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(subscription) = self.channels.find(&from.topic) else {
+            return self.refuse(from, "not_joined", out);
+        };
+        if !is_current(subscription, from.join_ref.as_ref()) {
+            return out.push(Effect::Note(Note::Ignored("stale_join_ref")));
+        }
+        if from.reference.is_some()
+            && self.in_flight.iter().any(|f| {
+                f.to.as_ref()
+                    .is_some_and(|to| to.reference == from.reference)
+            })
+        {
+            return self.refuse(from, "duplicate_ref", out);
+        }
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => return self.refuse(from, error.code, out),
+        };
+        match event {
+            DeviceEvent::StatusUpdate(status) => {
+                self.flush_progress(out);
+                self.record(Report::Status(status), Some(from), None, out);
+            }
+            DeviceEvent::Progress(progress) => self.progressed(progress, from, now, out),
+            DeviceEvent::UpdateError(error) => {
+                self.record(Report::UpdateError(error), Some(from), None, out)
+            }
+            DeviceEvent::Rebooting => self.record(Report::Rebooting, Some(from), None, out),
+            DeviceEvent::CommandAck(ack) => {
+                self.deliveries.acked(ack.id);
+                self.record_execution(ack.id, ExecutionState::Delivered, None, Some(from), out);
+            }
+            DeviceEvent::CommandResult(result) => {
+                self.deliveries.acked(result.id);
+                let state = match result.status {
+                    ResultStatus::Succeeded => ExecutionState::Succeeded,
+                    ResultStatus::Failed => ExecutionState::Failed,
+                    ResultStatus::Rejected => ExecutionState::Rejected,
+                };
+                self.record_execution(result.id, state, result.output, Some(from), out);
+            }
+            // What only some clients say, and nothing here depends on: heard, and nothing more.
+            DeviceEvent::FirmwareValidated
+            | DeviceEvent::Network(_)
+            | DeviceEvent::CheckUpdateAvailable
+            | DeviceEvent::ScriptResult => {
+                out.push(Effect::Note(Note::Ignored("not_used")));
+            }
+            DeviceEvent::Join(_) | DeviceEvent::Leave | DeviceEvent::Heartbeat => {
+                self.refuse(from, "bad_request", out)
+            }
+            DeviceEvent::Unknown => self.refuse(from, "unknown_event", out),
+        }
+        self.refill(out);
+    }
+
+    /// Telemetry: merged, stored at most every [`PROGRESS_EVERY`], and acknowledged at once because nothing is promised about it.
+    fn progressed(
+        &mut self,
+        progress: Progress,
+        from: Address,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let complete = progress.value >= COMPLETE;
+        self.progress = Some(progress);
+        if complete || self.progress_at.is_none_or(|at| at <= now) {
+            self.flush_progress(out);
+            self.progress_at = Some(now + PROGRESS_EVERY);
+        }
+        if self.may_answer() && from.reference.is_some() {
+            reply(from, Answer::Ok, out);
+        }
+    }
+
+    pub(super) fn flush_progress(&mut self, out: &mut Vec<Effect>) {
+        if let Some(progress) = self.progress.take() {
+            out.push(Effect::Record {
+                report: Report::Progress(progress),
+                receipt: None,
+            });
+        }
+    }
+
+    fn record_execution(
+        &mut self,
+        id: CommandId,
+        state: ExecutionState,
+        output: Option<Box<str>>,
+        from: Option<Address>,
+        out: &mut Vec<Effect>,
+    ) {
+        self.record(
+            Report::Execution {
+                command: id,
+                state,
+                output,
+            },
+            from,
+            Some(id),
+            out,
+        );
+    }
+
+    /// Writes a report and remembers to answer it once it is committed.
+    fn record(
+        &mut self,
+        report: Report,
+        from: Option<Address>,
+        command: Option<CommandId>,
+        out: &mut Vec<Effect>,
+    ) {
+        let to = from.filter(|from| self.may_answer() && from.reference.is_some());
+        if self.in_flight.len() >= REPORTS_IN_FLIGHT_MAX {
+            if let Some(id) = command {
+                self.deliveries.settled(id, self.reconciling);
+            }
+            if let Some(to) = to {
+                reply(
+                    to,
+                    Answer::Error {
+                        reason: "busy",
+                        retry_after: Some(RETRY_MIN),
+                    },
+                    out,
+                );
+            }
+            return out.push(Effect::Note(Note::Ignored("busy")));
+        }
+        let receipt = self.number();
+        self.in_flight.push(InFlight {
+            receipt,
+            to,
+            command,
+        });
+        out.push(Effect::Record {
+            report,
+            receipt: Some(receipt),
+        });
+    }
+
+    pub(super) fn recorded(
+        &mut self,
+        receipt: u32,
+        outcome: Recorded,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(at) = self.in_flight.iter().position(|f| f.receipt == receipt) else {
+            return;
+        };
+        let report = self.in_flight.swap_remove(at);
+        if let Some(id) = report.command {
+            self.deliveries.settled(id, self.reconciling);
+        }
+        let answer = match outcome {
+            Recorded::Done => Answer::Ok,
+            Recorded::NotFound => error("not_found"),
+            Recorded::Unavailable(u) => Answer::Error {
+                reason: "unavailable",
+                retry_after: Some(u.retry_after),
+            },
+            Recorded::Fenced => return self.close(CloseReason::Superseded, out),
+        };
+        let lost = matches!(outcome, Recorded::Unavailable(_))
+            && report.to.is_none()
+            && report.command.is_some();
+        if let Some(to) = report.to {
+            reply(to, answer, out);
+        }
+        if lost {
+            // Evidence of a device that cannot ack is gone with the failed write; the store still has the command as due.
+            self.deliveries.set_behind();
+            self.retry_later(now);
+        }
+        self.refill(out);
+    }
+}
+
+fn error(reason: &'static str) -> Answer {
+    Answer::Error {
+        reason,
+        retry_after: None,
+    }
+}
+
+fn reply(to: Address, answer: Answer, out: &mut Vec<Effect>) {
+    out.push(Effect::Reply { to, answer });
+}

@@ -1,0 +1,255 @@
+//! Commands: claimed, sent in order, acknowledged, sent again.
+
+use super::*;
+use crate::limits::{ACK_MAX, SENDS_MAX, UNACKED_COMMANDS_MAX};
+use hub_proto::cluster::CommandBody;
+
+fn body(n: u128) -> Option<HintBody> {
+    Some(HintBody::Command(CommandBody {
+        id: CommandId(uuid::Uuid::from_u128(n)),
+        name: "reboot".into(),
+        args_json: "{}".into(),
+        expires_at: Timestamp::from_unix_micros(i64::MAX),
+    }))
+}
+
+fn sent(out: &[Effect]) -> Vec<u128> {
+    out.iter()
+        .filter_map(|effect| match effect {
+            Effect::Push {
+                push: Push::Command(command),
+                ..
+            } => Some(command.id.0.as_u128()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn id(n: u128) -> CommandId {
+    CommandId(uuid::Uuid::from_u128(n))
+}
+
+#[test]
+fn a_command_in_the_hint_costs_no_read_but_is_claimed_before_it_is_sent() {
+    let mut bench = Bench::joined(ACK, level());
+    assert_eq!(
+        bench.step(Event::Hint {
+            seq: Seq(11),
+            body: body(1)
+        }),
+        [Effect::Claim(vec![id(1)])]
+    );
+    assert_eq!(
+        bench.step(Event::Hint {
+            seq: Seq(12),
+            body: body(2)
+        }),
+        []
+    );
+    let out = bench.step(Event::Claimed(Ok(vec![id(1)])));
+    assert_eq!(sent(&out), [1]);
+    assert!(out.contains(&Effect::Claim(vec![id(2)])));
+}
+
+#[test]
+fn a_cancelled_command_is_not_granted_and_not_sent() {
+    let mut bench = Bench::joined(ACK, level());
+    bench.step(Event::Hint {
+        seq: Seq(11),
+        body: body(1),
+    });
+    assert_eq!(sent(&bench.step(Event::Claimed(Ok(vec![])))), [0; 0]);
+}
+
+#[test]
+fn a_gap_before_a_hint_is_read_from_the_store() {
+    let mut bench = Bench::joined(ACK, level());
+    assert_eq!(
+        bench.step(Event::Hint {
+            seq: Seq(12),
+            body: body(2)
+        }),
+        [Effect::Reconcile]
+    );
+    let out = bench.reconciled(
+        Level {
+            head: Seq(12),
+            ..level()
+        },
+        vec![own(1, 11), own(2, 12)],
+    );
+    assert_eq!(sent(&out), [1, 2]);
+}
+
+#[test]
+fn an_acknowledged_command_is_settled_after_its_commit() {
+    let mut bench = Bench::joined(ACK, level());
+    bench.step(Event::Hint {
+        seq: Seq(12),
+        body: None,
+    });
+    bench.reconciled(
+        Level {
+            head: Seq(12),
+            ..level()
+        },
+        vec![own(1, 11)],
+    );
+    let out = bench.push("5", ack(1));
+    let Effect::Record {
+        report: Report::Execution { state, .. },
+        ..
+    } = &out[0]
+    else {
+        panic!("{out:?}")
+    };
+    assert_eq!(*state, ExecutionState::Delivered);
+    // A read whose answer is older than that commit must not bring the command back.
+    bench.step(Event::Recheck);
+    assert_eq!(
+        bench
+            .step(Event::Recorded {
+                receipt: receipt_of(&out),
+                outcome: Recorded::Done
+            })
+            .len(),
+        1
+    );
+    assert_eq!(
+        sent(&bench.reconciled(
+            Level {
+                head: Seq(12),
+                ..level()
+            },
+            vec![own(1, 11)]
+        )),
+        [0; 0]
+    );
+}
+
+#[test]
+fn a_silent_device_is_sent_the_command_again_then_counts_as_half_open() {
+    let mut bench = Bench::joined(ACK, level());
+    bench.step(Event::Hint {
+        seq: Seq(12),
+        body: None,
+    });
+    bench.reconciled(
+        Level {
+            head: Seq(12),
+            ..level()
+        },
+        vec![own(1, 11)],
+    );
+    for _ in 1..SENDS_MAX {
+        bench.step(Event::Ponged(None));
+        assert_eq!(sent(&bench.after(ACK_MAX)), [1]);
+    }
+    assert_eq!(
+        bench.after(ACK_MAX).last(),
+        Some(&Effect::Close(CloseReason::AckTimeout))
+    );
+}
+
+#[test]
+fn for_a_device_that_cannot_ack_the_pong_is_the_evidence() {
+    let mut bench = Bench::joined(LEGACY, level());
+    bench.step(Event::Hint {
+        seq: Seq(12),
+        body: None,
+    });
+    let out = bench.reconciled(
+        Level {
+            head: Seq(12),
+            ..level()
+        },
+        vec![own(1, 11)],
+    );
+    let Some(Effect::Ping(number)) = out.last() else {
+        panic!("{out:?}")
+    };
+    assert_eq!(sent(&bench.after(ACK_MAX)), [0; 0], "it would do it twice");
+    let out = bench.step(Event::Ponged(Some(*number)));
+    assert!(matches!(
+        &out[0],
+        Effect::Record {
+            report: Report::Execution {
+                state: ExecutionState::Delivered,
+                ..
+            },
+            ..
+        }
+    ));
+}
+
+#[test]
+fn a_groups_command_uses_the_shared_frame_where_its_channel_is_joined() {
+    let groups = vec![member(1, "field", 0, None)];
+    let mut bench = Bench::joined(ACK, Level { groups, ..level() });
+    let entry = |n: u128, seq: i64| {
+        let command = command(n, ChannelId::Group(GroupId(1)), seq, ExecutionState::Queued);
+        let tail = hub_proto::tail::Tail::new("group:acme:sensor:field", "reboot", "{}");
+        let news = crate::fanout::News::Command { command, tail };
+        Arc::new(Entry {
+            group: GroupId(1),
+            after: Seq(seq - 1),
+            seq: Seq(seq),
+            news,
+        })
+    };
+    assert_eq!(
+        sent(&bench.step(Event::Entry(entry(1, 6)))),
+        [1],
+        "expanded to the device channel"
+    );
+    bench.step(join(
+        "group:acme:sensor:field",
+        Some("2"),
+        Some("2"),
+        LEGACY,
+    ));
+    let out = bench.step(Event::Entry(entry(2, 7)));
+    assert_eq!(
+        out,
+        [Effect::Tail {
+            join_ref: Ref::text("2").ok(),
+            entry: entry(2, 7)
+        }]
+    );
+    assert_eq!(bench.step(Event::Entry(entry(2, 7))), [], "a repeat");
+    assert!(
+        bench
+            .step(Event::Entry(entry(4, 9)))
+            .contains(&Effect::Reconcile),
+        "a gap"
+    );
+}
+
+#[test]
+fn no_more_than_the_window_is_unacknowledged_and_the_rest_follows() {
+    let mut bench = Bench::joined(ACK, level());
+    bench.step(Event::Hint {
+        seq: Seq(99),
+        body: None,
+    });
+    let many: Vec<_> = (1..=40).map(|n| own(n, 10 + n as i64)).collect();
+    let out = bench.reconciled(
+        Level {
+            head: Seq(99),
+            ..level()
+        },
+        many,
+    );
+    assert_eq!(sent(&out).len(), UNACKED_COMMANDS_MAX);
+    let mut reread = false;
+    for n in 1..=UNACKED_COMMANDS_MAX as u128 {
+        bench.now += Duration::from_millis(100);
+        let out = bench.push(&format!("r{n}"), ack(n));
+        reread |= out.contains(&Effect::Reconcile);
+        bench.step(Event::Recorded {
+            receipt: receipt_of(&out),
+            outcome: Recorded::Done,
+        });
+    }
+    assert!(reread, "the store is asked for the rest");
+}

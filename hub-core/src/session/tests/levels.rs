@@ -1,0 +1,317 @@
+//! Targets, groups, standing, supersession and silence.
+
+use super::*;
+use crate::fanout::News;
+use crate::level::{Offers, Refusal};
+use crate::limits::{OFFER_PENALTY_MIN, PING_AFTER, SILENCE_MAX};
+
+fn offers(out: &[Effect]) -> Vec<&str> {
+    out.iter()
+        .filter_map(|effect| match effect {
+            Effect::Push {
+                push: Push::Offer { target, .. },
+                ..
+            } => Some(&*target.uuid),
+            _ => None,
+        })
+        .collect()
+}
+
+fn state(after: i64, seq: i64, target: Option<Arc<Target>>) -> Event {
+    let news = News::State {
+        priority: 0,
+        target,
+    };
+    Event::Entry(Arc::new(Entry {
+        group: GroupId(1),
+        after: Seq(after),
+        seq: Seq(seq),
+        news,
+    }))
+}
+
+#[test]
+fn nothing_is_offered_to_a_device_that_runs_its_target() {
+    let bench = Bench::joined(
+        ACK,
+        Level {
+            target: Some(target("AAAA", 1)),
+            ..level()
+        },
+    );
+    assert!(bench.session.offered.is_none());
+}
+
+#[test]
+fn a_groups_new_target_is_offered_once() {
+    let mut bench = Bench::joined(
+        ACK,
+        Level {
+            groups: vec![member(1, "field", 0, None)],
+            ..level()
+        },
+    );
+    assert_eq!(
+        offers(&bench.step(state(5, 6, Some(target("bbbb", 6))))),
+        ["bbbb"]
+    );
+    assert_eq!(
+        offers(&bench.step(state(6, 6, Some(target("bbbb", 6))))),
+        [""; 0]
+    );
+    assert_eq!(
+        offers(&bench.step(state(6, 7, Some(target("cccc", 7))))),
+        ["cccc"]
+    );
+}
+
+#[test]
+fn an_offer_goes_to_the_groups_channel_if_the_device_joined_it() {
+    let mut bench = Bench::joined(
+        ACK,
+        Level {
+            groups: vec![member(1, "field", 0, None)],
+            ..level()
+        },
+    );
+    bench.step(join(
+        "group:acme:sensor:field",
+        Some("2"),
+        Some("2"),
+        LEGACY,
+    ));
+    let out = bench.step(state(5, 6, Some(target("bbbb", 6))));
+    assert!(out.iter().any(|e| matches!(e, Effect::Push { on, .. } if *on == subscription("group:acme:sensor:field", "2"))));
+}
+
+#[test]
+fn the_devices_own_target_hides_its_groups() {
+    let mut bench = Bench::joined(
+        ACK,
+        Level {
+            target: Some(target("bbbb", 1)),
+            groups: vec![member(1, "field", 9, None)],
+            ..level()
+        },
+    );
+    assert_eq!(
+        offers(&bench.step(state(5, 6, Some(target("cccc", 6))))),
+        [""; 0]
+    );
+}
+
+#[test]
+fn case_73_a_device_that_took_three_offers_in_vain_waits_longer_and_longer() {
+    let mut bench = Bench::new();
+    let attempt = attempt_of(&bench.step(join(TOPIC, Some("1"), Some("1"), ACK)));
+    let given = Offers {
+        channel: ChannelId::Device(DEVICE),
+        revision: Seq(1),
+        count: 3,
+        ago: Duration::ZERO,
+    };
+    let wanted = Level {
+        target: Some(target("bbbb", 1)),
+        offers: Some(given),
+        ..level()
+    };
+    assert_eq!(
+        offers(&bench.attach(attempt, wanted.clone(), vec![])),
+        [""; 0]
+    );
+    bench.step(Event::Pinged);
+    let mut out = Vec::new();
+    while !out.contains(&Effect::Reconcile) {
+        bench.step(Event::Pinged);
+        out = bench.after(OFFER_PENALTY_MIN / 4);
+    }
+    let later = Level {
+        offers: Some(Offers {
+            ago: OFFER_PENALTY_MIN,
+            ..given
+        }),
+        ..wanted
+    };
+    assert_eq!(offers(&bench.reconciled(later, vec![])), ["bbbb"]);
+}
+
+#[test]
+fn joining_and_leaving_a_group_while_connected_is_told_on_the_device_channel() {
+    let mut bench = Bench::joined(ACK, level());
+    assert_eq!(
+        bench.step(Event::Hint {
+            seq: Seq(11),
+            body: None
+        }),
+        [Effect::Reconcile]
+    );
+    let with = Level {
+        head: Seq(11),
+        groups: vec![member(1, "field", 0, None)],
+        ..level()
+    };
+    let out = bench.reconciled(with, vec![]);
+    let channel = "group:acme:sensor:field".to_owned();
+    assert_eq!(
+        out,
+        [
+            Effect::Follow {
+                group: GroupId(1),
+                known: Seq(5)
+            },
+            Effect::Push {
+                on: subscription(TOPIC, "1"),
+                push: Push::Join {
+                    channel: channel.clone()
+                }
+            },
+        ]
+    );
+    bench.step(Event::Hint {
+        seq: Seq(12),
+        body: None,
+    });
+    let out = bench.reconciled(
+        Level {
+            head: Seq(12),
+            ..level()
+        },
+        vec![],
+    );
+    assert_eq!(
+        out,
+        [
+            Effect::Unfollow(GroupId(1)),
+            Effect::Push {
+                on: subscription(TOPIC, "1"),
+                push: Push::Leave { channel }
+            },
+        ]
+    );
+}
+
+#[test]
+fn a_deleted_group_sends_leave_to_its_members() {
+    let mut bench = Bench::joined(
+        ACK,
+        Level {
+            groups: vec![member(1, "field", 0, None)],
+            ..level()
+        },
+    );
+    let gone = Entry {
+        group: GroupId(1),
+        after: Seq(5),
+        seq: Seq(6),
+        news: News::Gone,
+    };
+    let out = bench.step(Event::Entry(Arc::new(gone)));
+    assert!(out.iter().any(|e| matches!(
+        e,
+        Effect::Push {
+            push: Push::Leave { .. },
+            ..
+        }
+    )));
+}
+
+#[test]
+fn a_hint_that_came_during_the_join_causes_another_look() {
+    let mut bench = Bench::new();
+    let attempt = attempt_of(&bench.step(join(TOPIC, Some("1"), Some("1"), ACK)));
+    bench.step(Event::Hint {
+        seq: Seq(11),
+        body: None,
+    });
+    assert_eq!(
+        bench.attach(attempt, level(), vec![]).last(),
+        Some(&Effect::Reconcile)
+    );
+}
+
+#[test]
+fn an_old_hint_is_ignored_and_a_group_that_is_ahead_is_caught_up() {
+    let mut bench = Bench::joined(
+        ACK,
+        Level {
+            groups: vec![member(1, "field", 0, None)],
+            ..level()
+        },
+    );
+    assert_eq!(
+        bench.step(Event::Hint {
+            seq: Seq(10),
+            body: None
+        }),
+        []
+    );
+    assert_eq!(
+        bench.step(Event::Followed {
+            group: GroupId(1),
+            head: Seq(5)
+        }),
+        []
+    );
+    assert_eq!(
+        bench
+            .step(Event::Followed {
+                group: GroupId(1),
+                head: Seq(6)
+            })
+            .last(),
+        Some(&Effect::Reconcile)
+    );
+}
+
+#[test]
+fn a_revoked_device_is_closed_on_recheck() {
+    let mut bench = Bench::joined(ACK, level());
+    assert_eq!(bench.step(Event::Recheck), [Effect::Reconcile]);
+    let refused = Standing::Refused(Refusal::DeviceRevoked);
+    let out = bench.reconciled(
+        Level {
+            standing: refused,
+            ..level()
+        },
+        vec![],
+    );
+    assert_eq!(out.last(), Some(&Effect::Close(CloseReason::Revoked)));
+}
+
+#[test]
+fn a_newer_socket_supersedes_this_one() {
+    let mut bench = Bench::joined(ACK, level());
+    let out = bench.step(Event::Superseded);
+    assert_eq!(out.last(), Some(&Effect::Close(CloseReason::Superseded)));
+    assert_eq!(bench.session.deadline(), None);
+}
+
+#[test]
+fn a_draining_node_says_when_to_come_back_to_those_that_understand() {
+    let after = Duration::from_secs(3);
+    let out = Bench::joined(ACK, level()).step(Event::Drain { after });
+    assert_eq!(
+        out[0],
+        Effect::Push {
+            on: subscription(TOPIC, "1"),
+            push: Push::Reconnect { after }
+        }
+    );
+    assert_eq!(out.last(), Some(&Effect::Close(CloseReason::Restarting)));
+    let out = Bench::joined(LEGACY, level()).step(Event::Drain { after });
+    assert!(!out.iter().any(|e| matches!(e, Effect::Push { .. })));
+}
+
+#[test]
+fn silence_is_pinged_then_closed_and_any_frame_counts_as_life() {
+    let mut bench = Bench::joined(ACK, level());
+    bench.now += Duration::from_secs(30);
+    bench.step(Event::Ponged(None));
+    assert_eq!(bench.after(Duration::from_secs(30)), []);
+    assert!(matches!(
+        bench.after(PING_AFTER - Duration::from_secs(30))[..],
+        [Effect::Ping(_)]
+    ));
+    let out = bench.after(SILENCE_MAX - PING_AFTER);
+    assert_eq!(out.last(), Some(&Effect::Close(CloseReason::Silent)));
+}

@@ -1,0 +1,260 @@
+//! Carries out what the session asks, in order. Decides nothing.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use hub_core::level::Target;
+use hub_core::limits::DOWNLOAD_URL_TTL;
+use hub_core::session::{
+    self, Answer, Address, Effect, Push, Reconciled, Recorded, Report, Subscription, Unavailable,
+};
+use hub_core::fanout::{Entry, News};
+use hub_proto::close::CloseReason;
+use hub_proto::event::{JoinParams, UpdateStatus};
+use hub_proto::frame::{Ref, ReplyStatus};
+use hub_proto::id::{ChannelId, CommandId, ConnGen};
+use hub_proto::push::{Empty, ErrorBody, FirmwareUpdate, GroupJoin, GroupLeave, JoinReply, Reconnect, command_payload, names};
+use hub_proto::tail::Tail;
+use tokio_tungstenite::tungstenite::{Message as WsMessage, Utf8Bytes};
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use super::{Message, State};
+use crate::actors::groups;
+use crate::context::{unavailable, wall_clock};
+use crate::edge::signed_url::Grant;
+use crate::store::delivery::{Attach, DeviceOutcome, DeviceWrite, ExecutionReport, UpdateReport};
+
+impl State {
+    pub(super) fn perform(&mut self, effects: Vec<Effect>, now: Instant) {
+        for effect in effects {
+            match effect {
+                Effect::Reply { to, answer } => self.reply(&to, answer, now),
+                Effect::Push { on, push } => self.push(&on, push, now),
+                Effect::Tail { join_ref, entry } => self.tail(join_ref.as_ref(), &entry, now),
+                Effect::Ping(number) => {
+                    let payload = Bytes::copy_from_slice(&number.to_be_bytes());
+                    self.send(WsMessage::Ping(payload), now);
+                }
+                Effect::Attach { attempt, params } => self.attach(attempt, *params),
+                Effect::Reconcile => self.reconcile(),
+                Effect::Claim(commands) => self.claim(commands),
+                Effect::Record { report, receipt } => self.record(report, receipt),
+                Effect::Follow { group, known } => {
+                    let follow = groups::Message::Follow { group, known, socket: self.handle.clone(), topic: self.topic(group) };
+                    let _ = self.context.groups.cast(follow);
+                }
+                Effect::Unfollow(group) => {
+                    let _ = self.context.groups.cast(groups::Message::Unfollow { group, socket: self.handle.clone() });
+                }
+                Effect::PauseReading(until) => self.io.pause(until),
+                Effect::Note(note) => debug!(device = %self.identity.device_name, ?note),
+                Effect::Close(reason) => {
+                    info!(device = %self.identity.device_name, reason = reason.reason(), "closing");
+                    self.io.close(reason, now);
+                }
+            }
+        }
+    }
+
+    fn topic(&self, group: hub_proto::id::GroupId) -> String {
+        self.session.group_topic(group).unwrap_or_default()
+    }
+
+    fn send(&mut self, message: WsMessage, now: Instant) {
+        if !self.io.send(message, now) {
+            warn!(device = %self.identity.device_name, "reads too slowly, closing");
+            self.release(now);
+        }
+    }
+
+    fn send_text(&mut self, text: String, now: Instant) {
+        self.send(WsMessage::Text(text.into()), now);
+    }
+
+    fn reply(&mut self, to: &Address, answer: Answer, now: Instant) {
+        let (join_ref, reference) = (to.join_ref.as_ref(), to.reference.as_ref());
+        let text = match answer {
+            Answer::Ok => self.serializer.reply(join_ref, reference, &to.topic, ReplyStatus::Ok, &Empty {}),
+            Answer::Groups(groups) => {
+                let groups = groups.into_iter().map(String::into_boxed_str).collect();
+                self.serializer.reply(join_ref, reference, &to.topic, ReplyStatus::Ok, &JoinReply { groups })
+            }
+            Answer::Error { reason, retry_after } => {
+                let retry_after_ms = retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+                let body = ErrorBody { retry_after_ms, ..ErrorBody::new(reason) };
+                self.serializer.reply(join_ref, reference, &to.topic, ReplyStatus::Error, &body)
+            }
+        };
+        self.send_text(text, now);
+    }
+
+    fn push(&mut self, on: &Subscription, push: Push, now: Instant) {
+        let (serializer, join_ref, topic) = (self.serializer, on.join_ref.as_ref(), &*on.topic);
+        let text = match push {
+            Push::Join { channel } => serializer.push(join_ref, topic, names::JOIN, &GroupJoin { channel: channel.into() }),
+            Push::Leave { channel } => serializer.push(join_ref, topic, names::LEAVE, &GroupLeave { channel: channel.into() }),
+            Push::Offer { channel, target } => {
+                let offer = self.offer(channel, &target);
+                serializer.push(join_ref, topic, names::FIRMWARE_UPDATE, &offer)
+            }
+            Push::Command(command) => {
+                // The payload is JSON text already: a tail of its own for this one member.
+                let tail = Tail::new(topic, &command.name, &command_payload(command.id, &command.args));
+                return self.send_tail(&tail, join_ref, now);
+            }
+            Push::Reconnect { after } => {
+                let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                serializer.push(join_ref, topic, names::RECONNECT, &Reconnect { after_ms })
+            }
+            Push::Closed => serializer.channel_close(join_ref, topic),
+            Push::Restart => serializer.channel_error(join_ref, topic, "rejoin"),
+            Push::Malformed { code } => serializer.push(join_ref, topic, names::ERROR, &ErrorBody::new(code)),
+        };
+        self.send_text(text, now);
+    }
+
+    fn tail(&mut self, join_ref: Option<&Ref>, entry: &Arc<Entry>, now: Instant) {
+        if let News::Command { tail, .. } = &entry.news {
+            self.send_tail(tail, join_ref, now);
+        }
+    }
+
+    fn send_tail(&mut self, tail: &Tail, join_ref: Option<&Ref>, now: Instant) {
+        match Utf8Bytes::try_from(tail.frame(self.serializer, join_ref)) {
+            Ok(text) => self.send(WsMessage::Text(text), now),
+            Err(_) => self.io.close(CloseReason::InternalError, now),
+        }
+    }
+
+    /// An offer whose id follows from device, channel and revision, so that a repeat is the same message.
+    fn offer(&self, channel: ChannelId, target: &Target) -> FirmwareUpdate {
+        let name = format!("{}/{channel}/{}", self.identity.device, target.revision);
+        let uuid = Uuid::try_parse(&target.uuid).unwrap_or_default();
+        let grant = Grant { org: self.identity.org, device: self.identity.device, uuid };
+        let url = self.context.links.sign(&grant, SystemTime::now());
+        FirmwareUpdate {
+            id: Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()),
+            url: url.into(),
+            uuid: target.uuid.clone(),
+            version: target.version.clone(),
+            product: target.product.clone(),
+            platform: target.platform.clone(),
+            architecture: target.architecture.clone(),
+            size: target.size,
+            sha256: target.sha256,
+            expires_at: Some(wall_clock().saturating_add(DOWNLOAD_URL_TTL)),
+        }
+    }
+
+    fn attach(&self, attempt: u32, params: JoinParams) {
+        let write = DeviceWrite::Attach(Attach {
+            device: self.identity.device,
+            certificate: self.identity.certificate,
+            node: self.context.node.clone(),
+            firmware: params.firmware,
+            remote: Some(self.remote.to_string().into()),
+            at: wall_clock(),
+        });
+        let actor = self.actor.clone();
+        self.context.writes.submit(write, move |outcome| {
+            let outcome = match outcome {
+                Some(DeviceOutcome::Attached(attached)) => Ok(session::Attached {
+                    generation: attached.generation,
+                    reconciled: attached.reconciled,
+                }),
+                Some(
+                    DeviceOutcome::Done
+                    | DeviceOutcome::Claimed(_)
+                    | DeviceOutcome::Fenced
+                    | DeviceOutcome::NotFound
+                    | DeviceOutcome::Failed,
+                )
+                | None => Err(unavailable()),
+            };
+            let _ = actor.cast(Message::Attached { attempt, outcome: Box::new(outcome) });
+        });
+    }
+
+    fn reconcile(&self) {
+        let (context, actor) = (self.context.clone(), self.actor.clone());
+        let (device, certificate) = (self.identity.device, self.identity.certificate);
+        tokio::spawn(async move {
+            let outcome: Result<Reconciled, Unavailable> = match context.reads.acquire().await {
+                Ok(_permit) => context.store.reconcile(device, certificate, wall_clock()).await.map_err(|error| {
+                    warn!(%error, %device, "could not read what a device lacks");
+                    unavailable()
+                }),
+                Err(_) => Err(unavailable()),
+            };
+            let _ = actor.cast(Message::Reconciled(Box::new(outcome)));
+        });
+    }
+
+    fn claim(&self, commands: Vec<CommandId>) {
+        let Some(generation) = self.guard.generation() else { return };
+        let write = DeviceWrite::Claim { device: self.identity.device, generation, commands, at: wall_clock() };
+        let actor = self.actor.clone();
+        self.context.writes.submit(write, move |outcome| {
+            let message = match outcome {
+                Some(DeviceOutcome::Claimed(granted)) => Message::Claimed(Ok(granted)),
+                Some(DeviceOutcome::Fenced) => Message::Superseded,
+                Some(
+                    DeviceOutcome::Done | DeviceOutcome::Attached(_) | DeviceOutcome::NotFound | DeviceOutcome::Failed,
+                )
+                | None => {
+                    Message::Claimed(Err(unavailable()))
+                }
+            };
+            let _ = actor.cast(message);
+        });
+    }
+
+    fn record(&mut self, report: Report, receipt: Option<u32>) {
+        let generation = match &report {
+            Report::Detach(generation) => {
+                self.guard.detached();
+                Some(*generation)
+            }
+            _ => self.guard.generation(),
+        };
+        let Some(generation) = generation else { return };
+        let write = self.write(report, generation);
+        let Some(receipt) = receipt else { return self.context.writes.submit_unanswered(write) };
+        let actor = self.actor.clone();
+        self.context.writes.submit(write, move |outcome| {
+            let outcome = match outcome {
+                Some(DeviceOutcome::Done | DeviceOutcome::Claimed(_) | DeviceOutcome::Attached(_)) => Recorded::Done,
+                Some(DeviceOutcome::Fenced) => Recorded::Fenced,
+                Some(DeviceOutcome::NotFound) => Recorded::NotFound,
+                Some(DeviceOutcome::Failed) | None => Recorded::Unavailable(unavailable()),
+            };
+            let _ = actor.cast(Message::Recorded { receipt, outcome });
+        });
+    }
+
+    fn write(&self, report: Report, generation: ConnGen) -> DeviceWrite {
+        let (device, at) = (self.identity.device, wall_clock());
+        let update = |status: &str, progress, error: Option<Box<str>>| DeviceWrite::Update {
+            device,
+            generation,
+            report: UpdateReport { status: status.into(), progress, error },
+            at,
+        };
+        match report {
+            Report::Detach(_) => DeviceWrite::Detach { device, generation, at },
+            Report::Status(status) => update(status.status.as_str(), None, status.reason),
+            Report::Progress(progress) => update(progress.status().as_str(), Some(progress.value), None),
+            Report::UpdateError(error) => {
+                let text = error.errors.join("\n");
+                update(UpdateStatus::Failed.as_str(), None, Some(text.into()))
+            }
+            Report::Rebooting => update("rebooting", None, None),
+            Report::Execution { command, state, output } => {
+                DeviceWrite::Execution { device, generation, report: ExecutionReport { command, state, output }, at }
+            }
+            Report::Offered { channel, revision } => DeviceWrite::Offered { device, generation, channel, revision, at },
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What is the same for every call: its id, its headers, its slot and deadline, and answers where no handler is reached.
+
+use super::ApiState;
+use super::problem::Refused;
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hub_proto::cluster::TraceContext;
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+/// Names one call in logs; the caller's own is kept when it is well-formed.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Characters of a caller's own request id.
+const REQUEST_ID_CHARS_MAX: usize = 64;
+
+tokio::task_local! {
+    static TRACE: Option<TraceContext>;
+}
+
+/// The trace context of the call being handled, if its caller sent one.
+pub(super) fn trace_context() -> Option<TraceContext> {
+    TRACE.try_with(Clone::clone).ok().flatten()
+}
+
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let well_formed = |value: &&HeaderValue| {
+        (1..=REQUEST_ID_CHARS_MAX).contains(&value.len())
+            && value.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
+    };
+    headers.get(X_REQUEST_ID).filter(well_formed).cloned().unwrap_or_else(|| {
+        HeaderValue::from_str(&Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("none"))
+    })
+}
+
+/// The call's trace context by the W3C rules; anything malformed is no context.
+fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
+    let parent = headers.get("traceparent")?.to_str().ok()?;
+    let state = headers.get("tracestate").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    TraceContext::new(parent, state)
+}
+
+/// Outermost layer: gives the call its id and trace, and every answer the headers of an API that is no website.
+pub(super) async fn dress(request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let trace = trace_of(request.headers());
+    let mut response = TRACE.scope(trace, next.run(request)).await;
+    let headers = response.headers_mut();
+    headers.insert(X_REQUEST_ID, id);
+    for (name, value) in [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Lets a bounded number of calls in, each for a bounded time.
+pub(super) async fn call_slot(State(state): State<ApiState>, request: Request, next: Next) -> Result<Response, Refused> {
+    slot(&state.calls, state.limits.call_max, request, next).await
+}
+
+async fn slot(slots: &Arc<Semaphore>, time_max: Duration, request: Request, next: Next) -> Result<Response, Refused> {
+    let Ok(_slot) = slots.try_acquire() else {
+        return Err(Refused::Unavailable { code: "busy", detail: "too many calls at a time" });
+    };
+    tokio::time::timeout(time_max, next.run(request))
+        .await
+        .map_err(|_| Refused::Unavailable { code: "timeout", detail: "the call took too long" })
+}
+
+/// Answer where no route is.
+pub(super) async fn no_route() -> Refused {
+    Refused::NoRoute
+}
+
+/// Answer where the route has other methods.
+pub(super) async fn no_method() -> Refused {
+    Refused::MethodNotAllowed
+}
+
+/// Answer of a call whose handler panicked. What it said is logged, never shown.
+pub(super) fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
+    let said = cause
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| cause.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("nothing readable");
+    tracing::error!(said, "a handler of the API panicked");
+    Refused::Internal.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_kept_when_it_is_harmless() {
+        let mut headers = HeaderMap::new();
+        headers.insert(X_REQUEST_ID, HeaderValue::from_static("ci-42.a_b"));
+        assert_eq!(request_id(&headers), "ci-42.a_b");
+        headers.insert(X_REQUEST_ID, HeaderValue::from_static("a b"));
+        assert_ne!(request_id(&headers), "a b");
+    }
+}

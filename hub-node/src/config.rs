@@ -1,0 +1,230 @@
+//! What an operator may set, where it comes from, and whether it makes sense.
+//!
+//! Precedence: flags, then `HUB_*` environment variables, then the file, then defaults. Unknown keys are errors. All problems are
+//! reported at once. Every key is one flat name: `device_listen` in the file is `--device-listen` and `HUB_DEVICE_LISTEN`.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+/// Largest firmware upload by default, bytes.
+const FIRMWARE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+
+/// The whole configuration of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Name of this node in the cluster and in listings.
+    pub node_name: String,
+    /// Directory of the database, firmware and the key of download links. Must exist.
+    pub state_dir: PathBuf,
+    /// Address devices connect to.
+    pub device_listen: SocketAddr,
+    /// PEM file with the certificate chain shown to devices.
+    pub device_certificate: PathBuf,
+    /// PEM file with its private key.
+    pub device_key: PathBuf,
+    /// How devices reach the device port, for download links; `https://host:port`. Empty: the listening address.
+    pub device_url: String,
+    /// Values of `Origin` that may open a device socket; devices send none.
+    pub device_origins: Vec<String>,
+    /// Address of the operators' API.
+    pub api_listen: SocketAddr,
+    /// PEM file with the API's certificate chain. Empty: plain HTTP.
+    pub api_certificate: Option<PathBuf>,
+    /// PEM file with its private key.
+    pub api_key: Option<PathBuf>,
+    /// Serve the API without TLS on an address that is not loopback, because a proxy in front ends TLS.
+    pub api_plain: bool,
+    /// Largest firmware that may be uploaded, bytes.
+    pub firmware_bytes_max: u64,
+    /// Log filter, as `info` or `hub_node=debug,info`.
+    pub log: String,
+    /// Log lines as JSON instead of text.
+    pub log_json: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node_name: "hub".into(),
+            state_dir: "state".into(),
+            device_listen: SocketAddr::from(([0, 0, 0, 0], 4443)),
+            device_certificate: "server.pem".into(),
+            device_key: "server.key".into(),
+            device_url: String::new(),
+            device_origins: Vec::new(),
+            api_listen: SocketAddr::from(([127, 0, 0, 1], 4080)),
+            api_certificate: None,
+            api_key: None,
+            api_plain: false,
+            firmware_bytes_max: FIRMWARE_BYTES_MAX,
+            log: "info".into(),
+            log_json: false,
+        }
+    }
+}
+
+/// Flags that override everything else. One for each key of [`Config`].
+#[derive(Clone, Debug, Default, Args, Serialize)]
+pub struct ConfigFlags {
+    /// TOML file to read.
+    #[arg(long, value_name = "FILE", env = "HUB_CONFIG")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Name of this node in the cluster and in listings [default: hub].
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_name: Option<String>,
+    /// Directory of the database, firmware and secrets [default: state].
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_dir: Option<PathBuf>,
+    /// Address devices connect to [default: 0.0.0.0:4443].
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_listen: Option<SocketAddr>,
+    /// Certificate chain shown to devices, PEM [default: server.pem].
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_certificate: Option<PathBuf>,
+    /// Its private key, PEM [default: server.key].
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_key: Option<PathBuf>,
+    /// How devices reach the device port, for download links [default: the listening address].
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_url: Option<String>,
+    /// An `Origin` that may open a device socket; may be repeated.
+    #[arg(long = "device-origin", value_name = "ORIGIN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_origins: Option<Vec<String>>,
+    /// Address of the operators' API [default: 127.0.0.1:4080].
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_listen: Option<SocketAddr>,
+    /// Certificate chain of the API, PEM.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<PathBuf>,
+    /// Serve the API without TLS on a public address, behind a proxy.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_plain: Option<bool>,
+    /// Largest firmware that may be uploaded, bytes [default: 2 GiB].
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    firmware_bytes_max: Option<u64>,
+    /// Log filter [default: info].
+    #[arg(long, value_name = "FILTER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
+    /// Log lines as JSON.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_json: Option<bool>,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError(pub Vec<String>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration has {} problem(s)", self.0.len())?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
+    }
+}
+
+impl Config {
+    /// Reads all sources and checks the result.
+    ///
+    /// # Errors
+    /// Every problem that was found.
+    pub fn load(flags: &ConfigFlags) -> Result<Self, ConfigError> {
+        let config = Self::read(flags)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads all sources without checking files and addresses: enough for commands that only need the state directory.
+    ///
+    /// # Errors
+    /// Sources that cannot be read, unknown keys, values of the wrong type.
+    pub fn read(flags: &ConfigFlags) -> Result<Self, ConfigError> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = &flags.config {
+            if !file.is_file() {
+                return Err(ConfigError(vec![format!("{}: no such file", file.display())]));
+            }
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        figment
+            .merge(Env::prefixed("HUB_").ignore(&["config", "url", "token"]))
+            .merge(Serialized::defaults(flags))
+            .extract()
+            .map_err(|errors| ConfigError(errors.into_iter().map(|error| error.to_string()).collect()))
+    }
+
+    /// Checks what can be checked without starting anything.
+    ///
+    /// # Errors
+    /// Every problem that was found.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let mut problems = Vec::new();
+        if self.node_name.is_empty() || self.node_name.len() > 63 {
+            problems.push("node_name: must have 1 to 63 characters".into());
+        }
+        if !self.state_dir.is_dir() {
+            problems.push(format!("state_dir: {} is no directory; create it", self.state_dir.display()));
+        }
+        check_file("device_certificate", &self.device_certificate, &mut problems);
+        check_file("device_key", &self.device_key, &mut problems);
+        if !self.device_url.is_empty() && !self.device_url.starts_with("https://") {
+            problems.push("device_url: must start with https://".into());
+        }
+        match (&self.api_certificate, &self.api_key) {
+            (Some(certificate), Some(key)) => {
+                check_file("api_certificate", certificate, &mut problems);
+                check_file("api_key", key, &mut problems);
+            }
+            (None, None) if !self.api_listen.ip().is_loopback() && !self.api_plain => problems.push(format!(
+                "api_listen: {} is not loopback; set api_certificate and api_key, or api_plain = true behind a proxy that ends TLS",
+                self.api_listen
+            )),
+            (None, None) => {}
+            (Some(_), None) | (None, Some(_)) => problems.push("api_certificate and api_key: set both or neither".into()),
+        }
+        if self.firmware_bytes_max == 0 {
+            problems.push("firmware_bytes_max: must be above 0".into());
+        }
+        if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
+            problems.push(format!("log: {:?} is no log filter; try info", self.log));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+    }
+
+    /// The database of a hub with one node.
+    pub fn database(&self) -> PathBuf {
+        self.state_dir.join("hub.db")
+    }
+}
+
+fn check_file(key: &str, path: &Path, problems: &mut Vec<String>) {
+    if let Err(error) = std::fs::File::open(path) {
+        problems.push(format!("{key}: {}: {error}; `hub-node pki server` makes one", path.display()));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,12 @@
+//! The device port: everything between `accept` and a device's actor, or a firmware download.
+
+pub mod head;
+pub mod prefixed;
+pub mod tls;
+
+pub(crate) mod download;
+pub(crate) mod frame_meter;
+pub(crate) mod listener;
+pub(crate) mod range;
+pub(crate) mod signed_url;
+pub(crate) mod write_deadline;

@@ -1,0 +1,203 @@
+//! TLS of the device port: 1.3 and 1.2, one server certificate that can be replaced while running, and session
+//! tickets whose keys live for hours at most. A resumed session brings its client certificate back from the
+//! ticket without asking the verifier, so whoever accepts it must ask again; no early data is ever taken.
+//!
+//! Missing and unknown server names get the one certificate there is: older devices send an address or nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use hub_core::limits::TICKET_KEY_LIFETIME;
+use rustls::crypto::{CryptoProvider, GetRandomFailed};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, TicketRotator};
+
+/// Tickets a client gets at each handshake: a device reconnects one socket at a time.
+const TICKETS_PER_HANDSHAKE: usize = 1;
+
+/// Where the server's certificate chain and key are.
+#[derive(Clone, Debug)]
+pub struct ServerFiles {
+    /// PEM, the server's own certificate first.
+    pub chain: PathBuf,
+    /// PEM, the key of the first certificate.
+    pub key: PathBuf,
+}
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("{} cannot be read", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file holds no certificate, or no key.
+    #[error("{} holds no usable PEM {what}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// `certificate` or `private key`.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: pem::Error,
+    },
+    /// Certificate and key do not belong together, or use something unsupported.
+    #[error("the server's certificate cannot be used")]
+    Unusable(#[source] rustls::Error),
+    /// The system gives no random numbers.
+    #[error("no ticket key can be made")]
+    Tickets(#[source] rustls::Error),
+}
+
+/// TLS of the device port.
+#[derive(Debug)]
+pub struct DeviceTls {
+    config: Arc<ServerConfig>,
+    certificate: Arc<Certificate>,
+    tickets: Arc<Tickets>,
+    provider: Arc<CryptoProvider>,
+    files: ServerFiles,
+}
+
+impl DeviceTls {
+    /// Reads the server's files and sets TLS up with this judge of client certificates.
+    ///
+    /// # Errors
+    /// Files that cannot be used.
+    pub fn build(files: ServerFiles, verifier: Arc<dyn ClientCertVerifier>) -> Result<Self, TlsError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let certificate = Arc::new(Certificate(ArcSwap::from_pointee(load(&files, &provider)?)));
+        let tickets = Arc::new(Tickets(ArcSwap::from_pointee(fresh_tickets().map_err(TlsError::Tickets)?)));
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(TlsError::Unusable)?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.ticketer = Arc::clone(&tickets) as Arc<dyn ProducesTickets>;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = TICKETS_PER_HANDSHAKE;
+        config.max_early_data_size = 0;
+        Ok(Self { config: Arc::new(config), certificate, tickets, provider, files })
+    }
+
+    /// What the acceptor needs. Stays the same over reloads.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// Reads the server's files again; handshakes from now on use them. On error the old ones stay.
+    ///
+    /// # Errors
+    /// Files that cannot be used.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.certificate.0.store(Arc::new(load(&self.files, &self.provider)?));
+        Ok(())
+    }
+
+    /// Throws the ticket keys away: no session from before resumes. To be called when an authority is revoked.
+    ///
+    /// # Errors
+    /// No random numbers; the old keys stay.
+    pub fn void_tickets(&self) -> Result<(), TlsError> {
+        self.tickets.0.store(Arc::new(fresh_tickets().map_err(TlsError::Tickets)?));
+        Ok(())
+    }
+}
+
+fn load(files: &ServerFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|source| TlsError::File { path: path.clone(), source });
+    let pem = |path: &PathBuf, what| {
+        let path = path.clone();
+        move |source| TlsError::Pem { path, what, source }
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(&files.chain)?)
+        .collect::<Result<_, _>>()
+        .map_err(pem(&files.chain, "certificate"))?;
+    if chain.is_empty() {
+        return Err(pem(&files.chain, "certificate")(pem::Error::NoItemsFound));
+    }
+    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(pem(&files.key, "private key"))?;
+    CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Unusable)
+}
+
+/// The server's certificate; the same for every client.
+#[derive(Debug)]
+struct Certificate(ArcSwap<CertifiedKey>);
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+/// The ticket keys, replaceable as a whole.
+#[derive(Debug)]
+struct Tickets(ArcSwap<TicketRotator>);
+
+fn fresh_tickets() -> Result<TicketRotator, rustls::Error> {
+    // One key makes tickets for its lifetime and then only opens them for as long again.
+    let lifetime = u32::try_from(TICKET_KEY_LIFETIME.as_secs()).unwrap_or(u32::MAX);
+    TicketRotator::new(lifetime, one_key)
+}
+
+fn one_key() -> Result<Box<dyn ProducesTickets>, GetRandomFailed> {
+    let key = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|_| GetRandomFailed)?;
+    Ok(Box::new(OneKey(key)))
+}
+
+/// The library's own tickets behind the box that its rotator wants; the rotator outlives no key of theirs.
+#[derive(Debug)]
+struct OneKey(Arc<dyn ProducesTickets>);
+
+impl ProducesTickets for OneKey {
+    fn enabled(&self) -> bool {
+        self.0.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.0.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.0.encrypt(plain)
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.0.decrypt(cipher)
+    }
+}
+
+impl ProducesTickets for Tickets {
+    fn enabled(&self) -> bool {
+        self.0.load().enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.0.load().lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.0.load().encrypt(plain)
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.0.load().decrypt(cipher)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! The composition root: the one place that knows every part of a node, in the order they start and stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use hub_core::limits::{RECONNECT_SPREAD, STOP_MAX, SWEEP_EVERY};
+use ractor::{Actor, ActorRef};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::actors::device_socket;
+use crate::actors::groups::{self, Groups};
+use crate::actors::sockets::SocketSupervisors;
+use crate::api::{self, ApiLimits, ApiState};
+use crate::blobs::Blobs;
+use crate::bus::Bus;
+use crate::bus::local::LocalBus;
+use crate::config::Config;
+use crate::context::{Context, wall_clock};
+use crate::edge::download::{DownloadService, StoredFirmware};
+use crate::edge::head::HeadPolicy;
+use crate::edge::listener::Edge;
+use crate::edge::signed_url::{LinkSigner, SigningSecret};
+use crate::edge::tls::{DeviceTls, ServerFiles};
+use crate::hints::Dispatch;
+use crate::identity::verdicts::Verdicts;
+use crate::identity::verifier::DeviceVerifier;
+use crate::routing::{Sockets, sweep_forever};
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+use crate::writes::Writes;
+
+/// How often group channels look at their deadlines.
+const GROUP_TICK: Duration = Duration::from_secs(1);
+/// How often a stopping node looks whether its sockets are gone.
+const STOP_LOOK: Duration = Duration::from_millis(20);
+
+/// A running node.
+pub struct Node {
+    device_addr: SocketAddr,
+    api_addr: SocketAddr,
+    sockets: Arc<Sockets>,
+    supervisors: Arc<SocketSupervisors>,
+    groups: ActorRef<groups::Message>,
+    /// Ends listeners.
+    stop: CancellationToken,
+    /// Tasks that end by themselves once `stop` is cancelled.
+    listeners: JoinSet<()>,
+    /// Tasks that run until the very end.
+    background: JoinSet<()>,
+    writes: JoinHandle<()>,
+}
+
+impl Node {
+    /// Starts a node with one database and no peers. When this returns, both ports accept.
+    ///
+    /// # Errors
+    /// What could not be opened, read or bound.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(&config.database()).await.context("cannot open the database")?);
+        store.start_node(&config.node_name).await.context("cannot enter the node in the database")?;
+        let blobs = Blobs::open_dir(&config.state_dir).context("cannot open the firmware directory")?;
+        let device_listener = bind(config.device_listen, "device_listen").await?;
+        let api_listener = bind(config.api_listen, "api_listen").await?;
+        let (device_addr, api_addr) = (device_listener.local_addr()?, api_listener.local_addr()?);
+        let bus: Arc<dyn Bus> = Arc::new(LocalBus::default());
+
+        let sockets = Arc::new(Sockets::new(Instant::now()));
+        let (groups, _) = Actor::spawn(None, Groups, (store.clone(), sockets.clone())).await?;
+        let (writes, writes_task) = Writes::start(store.clone());
+        let verdicts = Verdicts::new(store.clone(), tokio::runtime::Handle::current());
+        let mut background = JoinSet::new();
+        let dispatch = Dispatch {
+            epoch: store.epoch(),
+            sockets: sockets.clone(),
+            groups: groups.clone(),
+            verdicts: verdicts.clone(),
+        };
+        let mark = store.mark().await.context("cannot read the change log")?;
+        if let Some(hints) = bus.subscribe() {
+            background.spawn(dispatch.clone().follow(hints));
+        }
+        background.spawn(dispatch.poll(store.clone(), mark));
+        background.spawn(sweep_forever(sockets.clone(), SWEEP_EVERY));
+        background.spawn(tick_groups(groups.clone()));
+
+        let links = links(config, device_addr)?;
+        let context = Context::new(
+            config.node_name.as_str().into(),
+            store.clone(),
+            writes,
+            sockets.clone(),
+            groups.clone(),
+            links.clone(),
+        );
+        let supervisors = SocketSupervisors::start().await?;
+        let files = ServerFiles { chain: config.device_certificate.clone(), key: config.device_key.clone() };
+        let tls = DeviceTls::build(files, DeviceVerifier::new(verdicts.clone()))?;
+        let edge = Arc::new(Edge {
+            tls: tls.config(),
+            policy: HeadPolicy { origins: config.device_origins.clone(), ..HeadPolicy::default() },
+            verdicts,
+            supervisors: supervisors.clone(),
+            downloads: Arc::new(DownloadService::new(links, Arc::new(StoredFirmware(store.clone())), blobs.clone())),
+            context: Arc::new(context),
+        });
+        let stop = CancellationToken::new();
+        let mut listeners = JoinSet::new();
+        listeners.spawn(edge.run(device_listener, stop.clone()));
+        let clock = Arc::new(wall_clock);
+        let router = api::router(ApiState::new(store, bus, clock, ApiLimits::default()));
+        let api_tls = config.api_certificate.clone().zip(config.api_key.clone());
+        api::serve::start(&mut listeners, api_listener, router, api_tls, stop.clone())?;
+        info!(node = config.node_name, device = %device_addr, api = %api_addr, "ready");
+        Ok(Self { device_addr, api_addr, sockets, supervisors, groups, stop, listeners, background, writes: writes_task })
+    }
+
+    /// Where devices connect, with the port that was bound.
+    pub fn device_addr(&self) -> SocketAddr {
+        self.device_addr
+    }
+
+    /// Where the API listens, with the port that was bound.
+    pub fn api_addr(&self) -> SocketAddr {
+        self.api_addr
+    }
+
+    /// Device sockets held right now.
+    pub fn sockets(&self) -> u64 {
+        self.sockets.len()
+    }
+
+    /// Stops gracefully: accepts nothing more, tells every device when to come back, closes their sockets, and
+    /// returns when what they wrote is committed. Takes little more than `STOP_MAX`.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        info!(sockets = self.sockets.len(), "stopping");
+        self.sockets.for_each(|socket| {
+            let after = RECONNECT_SPREAD.mul_f64(rand::random());
+            socket.tell(device_socket::Message::Drain { after });
+        });
+        let deadline = Instant::now() + STOP_MAX;
+        while self.sockets.len() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(STOP_LOOK).await;
+        }
+        if self.sockets.len() > 0 {
+            warn!(sockets = self.sockets.len(), "some devices did not take their goodbye");
+        }
+        self.supervisors.stop();
+        let _ = tokio::time::timeout(STOP_MAX, async { while self.listeners.join_next().await.is_some() {} }).await;
+        self.listeners.shutdown().await;
+        self.background.shutdown().await;
+        let _ = self.groups.stop_and_wait(None, Some(STOP_MAX)).await;
+        // Whoever could still write is gone; the queue ends after what is in it.
+        if tokio::time::timeout(STOP_MAX, self.writes).await.is_err() {
+            warn!("writes were still queued when the node ended");
+        }
+        info!("stopped");
+    }
+}
+
+async fn bind(addr: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addr).await.with_context(|| format!("{key}: cannot listen on {addr}; is another hub running?"))
+}
+
+fn links(config: &Config, device_addr: SocketAddr) -> anyhow::Result<LinkSigner> {
+    let secret = SigningSecret::load_or_create(&config.state_dir.join("links.key"))
+        .context("cannot load the key of download links")?;
+    let base = if config.device_url.is_empty() { format!("https://{device_addr}") } else { config.device_url.clone() };
+    Ok(LinkSigner::new(secret, &base))
+}
+
+async fn tick_groups(groups: ActorRef<groups::Message>) {
+    let mut ticks = tokio::time::interval(GROUP_TICK);
+    loop {
+        ticks.tick().await;
+        if groups.cast(groups::Message::Tick).is_err() {
+            return;
+        }
+    }
+}

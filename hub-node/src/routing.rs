@@ -1,0 +1,224 @@
+//! Which sockets this node holds, and how to reach them.
+//!
+//! Rule owned here: a socket's mailbox holds at most one wake-up, whatever the fan-out: senders leave what they have in the bounded inbox
+//! and wake the actor only when it is not awake already. What does not fit is dropped and read from the store instead.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Wake;
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+use hub_core::fanout::Entry;
+use hub_core::limits::INBOX_ENTRIES_MAX;
+use hub_proto::cluster::HintBody;
+use hub_proto::id::{CaId, ConnGen, DeviceId, OrgId, Seq};
+use ractor::ActorRef;
+
+use crate::actors::device_socket::Message;
+
+/// Number of a socket on this node, rising.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+/// Something left for a socket's actor.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// A group's channel moved.
+    Entry(Arc<Entry>),
+    /// The device's own channel moved.
+    Hint { seq: Seq, body: Option<HintBody> },
+}
+
+/// The way to one socket's actor.
+#[derive(Debug)]
+pub(crate) struct SocketHandle {
+    pub(crate) id: ConnectionId,
+    pub(crate) device: DeviceId,
+    pub(crate) org: OrgId,
+    pub(crate) authority: Option<CaId>,
+    actor: ActorRef<Message>,
+    inbox: Mutex<Inbox>,
+    awake: AtomicBool,
+    /// Milliseconds after the node's start at which the session wants to be stepped; `u64::MAX` for never.
+    deadline: AtomicU64,
+    /// The generation of the join this socket holds; 0 before.
+    generation: AtomicI64,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    queue: VecDeque<Delivery>,
+    lagged: bool,
+}
+
+impl SocketHandle {
+    pub(crate) fn new(id: ConnectionId, device: DeviceId, org: OrgId, authority: Option<CaId>, actor: ActorRef<Message>) -> Self {
+        Self {
+            id,
+            device,
+            org,
+            authority,
+            actor,
+            inbox: Mutex::default(),
+            awake: AtomicBool::new(false),
+            deadline: AtomicU64::new(u64::MAX),
+            generation: AtomicI64::new(0),
+        }
+    }
+
+    /// Leaves something and wakes the actor if it sleeps.
+    pub(crate) fn deliver(&self, delivery: Delivery) {
+        {
+            let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+            if inbox.queue.len() < INBOX_ENTRIES_MAX {
+                inbox.queue.push_back(delivery);
+            } else {
+                inbox.lagged = true;
+            }
+        }
+        self.wake_actor();
+    }
+
+    /// Takes what was left, and whether something was dropped.
+    pub(crate) fn take(&self) -> (VecDeque<Delivery>, bool) {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        (std::mem::take(&mut inbox.queue), std::mem::take(&mut inbox.lagged))
+    }
+
+    /// Sends a message that is rare enough not to need the inbox. A socket that is gone needs none.
+    pub(crate) fn tell(&self, message: Message) {
+        let _ = self.actor.cast(message);
+    }
+
+    pub(crate) fn wake_actor(&self) {
+        if !self.awake.swap(true, Ordering::AcqRel) {
+            self.tell(Message::Wake);
+        }
+    }
+
+    /// To be called before the actor looks for work, so that what comes meanwhile wakes it again.
+    pub(crate) fn sleep(&self) {
+        self.awake.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn set_generation(&self, generation: ConnGen) {
+        self.generation.store(generation.0, Ordering::Release);
+    }
+}
+
+/// The socket's own waker: I/O readiness is one more reason to wake the actor.
+impl Wake for SocketHandle {
+    fn wake(self: Arc<Self>) {
+        self.wake_actor();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_actor();
+    }
+}
+
+/// All sockets of one node.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    started: Instant,
+    next: AtomicU64,
+    by_device: DashMap<DeviceId, Vec<Arc<SocketHandle>>>,
+    count: AtomicU64,
+}
+
+impl Sockets {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { started: now, next: AtomicU64::new(1), by_device: DashMap::new(), count: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn next_id(&self) -> ConnectionId {
+        ConnectionId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Sockets held right now.
+    pub(crate) fn len(&self) -> u64 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn insert(&self, handle: Arc<SocketHandle>) {
+        self.by_device.entry(handle.device).or_default().push(handle);
+        self.count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn remove(&self, handle: &SocketHandle) {
+        let mut removed = false;
+        self.by_device.remove_if_mut(&handle.device, |_, sockets| {
+            let before = sockets.len();
+            sockets.retain(|s| s.id != handle.id);
+            removed = sockets.len() < before;
+            sockets.is_empty()
+        });
+        if removed {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Hands news of a device's own channel to its sockets here.
+    pub(crate) fn hint(&self, device: DeviceId, seq: Seq, body: Option<HintBody>) {
+        for socket in self.of(device) {
+            socket.deliver(Delivery::Hint { seq, body: body.clone() });
+        }
+    }
+
+    /// Tells the device's older sockets that a newer join owns it.
+    pub(crate) fn supersede(&self, device: DeviceId, generation: ConnGen) {
+        for socket in self.of(device) {
+            if (1..generation.0).contains(&socket.generation.load(Ordering::Acquire)) {
+                socket.tell(Message::Superseded);
+            }
+        }
+    }
+
+    fn of(&self, device: DeviceId) -> Vec<Arc<SocketHandle>> {
+        self.by_device.get(&device).map(|sockets| sockets.clone()).unwrap_or_default()
+    }
+
+    /// Calls `f` for every socket.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&Arc<SocketHandle>)) {
+        for sockets in &self.by_device {
+            sockets.iter().for_each(&mut f);
+        }
+    }
+
+    /// Notes when a socket wants to be stepped.
+    pub(crate) fn arm(&self, handle: &SocketHandle, deadline: Option<Instant>) {
+        handle.deadline.store(deadline.map_or(u64::MAX, |at| self.ticks(at)), Ordering::Release);
+    }
+
+    fn ticks(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Wakes every socket whose deadline has passed: one pass over an atomic each, instead of a timer per device.
+    pub(crate) fn sweep(&self, now: Instant) {
+        let now = self.ticks(now);
+        self.for_each(|socket| {
+            let due = socket.deadline.load(Ordering::Acquire);
+            if due > now {
+                return;
+            }
+            // A deadline that was moved meanwhile stays as it is.
+            let taken = socket.deadline.compare_exchange(due, u64::MAX, Ordering::AcqRel, Ordering::Acquire);
+            if taken.is_ok() {
+                socket.tell(Message::Deadline);
+            }
+        });
+    }
+}
+
+/// Sweeps until the node stops.
+pub(crate) async fn sweep_forever(sockets: Arc<Sockets>, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        sockets.sweep(Instant::now());
+    }
+}

@@ -1,0 +1,74 @@
+//! Writes of sockets, many in one transaction.
+//!
+//! Rule owned here: a join, an acknowledgement or a report is answered after the commit of the batch it was in; a batch that
+//! the store cannot take now is tried again a few times, then every writer in it hears `Unavailable`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hub_core::limits::{WRITES_PER_BATCH_MAX, WRITES_QUEUED_MAX};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use crate::store::Store;
+use crate::store::delivery::{DeviceOutcome, DeviceWrite};
+
+/// What becomes of a write; `None` when the store could not take it.
+type Answer = Box<dyn FnOnce(Option<DeviceOutcome>) + Send>;
+
+/// Tries of one batch, and the pause between them.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The queue in front of the store. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Writes {
+    queue: mpsc::Sender<(DeviceWrite, Answer)>,
+}
+
+impl Writes {
+    /// Starts the batching task; it ends, after what is queued, when all clones are gone.
+    pub(crate) fn start(store: Arc<dyn Store>) -> (Self, tokio::task::JoinHandle<()>) {
+        let (queue, receiver) = mpsc::channel(WRITES_QUEUED_MAX);
+        (Self { queue }, tokio::spawn(run(store, receiver)))
+    }
+
+    /// Queues a write. `answer` is called once: after the commit, or with `None` when the write was not taken.
+    pub(crate) fn submit(&self, write: DeviceWrite, answer: impl FnOnce(Option<DeviceOutcome>) + Send + 'static) {
+        if let Err(refused) = self.queue.try_send((write, Box::new(answer))) {
+            let (_, answer) = refused.into_inner();
+            answer(None);
+        }
+    }
+
+    /// Queues a write whose outcome nobody waits for.
+    pub(crate) fn submit_unanswered(&self, write: DeviceWrite) {
+        self.submit(write, |outcome| {
+            if outcome.is_none() {
+                warn!("a write of a socket was lost; the next join of its device repairs it");
+            }
+        });
+    }
+}
+
+async fn run(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<(DeviceWrite, Answer)>) {
+    let mut batch = Vec::new();
+    while receiver.recv_many(&mut batch, WRITES_PER_BATCH_MAX).await > 0 {
+        let (writes, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        match commit(&*store, writes).await {
+            Some(outcomes) => answers.into_iter().zip(outcomes).for_each(|(answer, outcome)| answer(Some(outcome))),
+            None => answers.into_iter().for_each(|answer| answer(None)),
+        }
+    }
+}
+
+async fn commit(store: &dyn Store, writes: Vec<DeviceWrite>) -> Option<Vec<DeviceOutcome>> {
+    for attempt in 1..=TRIES {
+        match store.device_writes(writes.clone()).await {
+            Ok(outcomes) => return Some(outcomes),
+            Err(error) => warn!(%error, attempt, writes = writes.len(), "a batch of writes failed"),
+        }
+        tokio::time::sleep(PAUSE * attempt).await;
+    }
+    None
+}

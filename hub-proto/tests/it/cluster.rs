@@ -1,0 +1,166 @@
+//! The envelope between nodes: bounded, total, and of no authority.
+
+use hub_proto::cluster::{
+    CommandBody, Envelope, EnvelopeError, Hint, HintBody, TraceContext, VERSION,
+};
+use hub_proto::id::{ChannelId, DeviceId, Epoch, GroupId, OrgId, Seq};
+use hub_proto::limits::{ENVELOPE_BYTES_MAX, HINT_BODY_BYTES_MAX, ORIGIN_BYTES_MAX};
+use hub_proto::time::Timestamp;
+
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// A hint with everything.
+pub(crate) fn full(args: &str) -> Envelope {
+    let body = CommandBody {
+        id: "0192f3a0-7b1c-7d3e-8f40-123456789abc".parse().unwrap(),
+        name: "reboot".into(),
+        args_json: args.into(),
+        expires_at: Timestamp(1_700_000_000_000_000),
+    };
+    let hint = Hint {
+        epoch: Epoch(0x0123_4567_89AB_CDEF),
+        channel: ChannelId::Group(GroupId(5)),
+        seq: Seq(42),
+        trace: TraceContext::new(PARENT, "vendor=1"),
+        body: Some(HintBody::Command(body)),
+    };
+    Envelope::new("node-a", hint)
+}
+
+/// A hint with as little as there can be.
+pub(crate) fn bare(channel: ChannelId) -> Envelope {
+    Envelope::new(
+        "node-a",
+        Hint {
+            epoch: Epoch(1),
+            channel,
+            seq: Seq(1),
+            trace: None,
+            body: None,
+        },
+    )
+}
+
+#[test]
+fn what_is_encoded_is_decoded() {
+    let channels = [
+        ChannelId::Device(DeviceId(1)),
+        ChannelId::Group(GroupId(0)),
+        ChannelId::Org(OrgId(i64::MAX)),
+    ];
+    for envelope in channels
+        .map(bare)
+        .into_iter()
+        .chain([full("{}"), full(r#"{"a":1}"#)])
+    {
+        assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
+    }
+}
+
+#[test]
+fn a_body_that_is_too_large_stays_behind() {
+    let filler = |bytes: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes - 8 - "reboot".len()));
+    let envelope = full(&filler(HINT_BODY_BYTES_MAX));
+    assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
+    let mut envelope = full(&filler(HINT_BODY_BYTES_MAX + 1));
+    let decoded = Envelope::decode(&envelope.encode()).unwrap();
+    envelope.hint.body = None;
+    assert_eq!(decoded, envelope);
+}
+
+#[test]
+fn a_body_that_is_not_right_is_dropped_and_the_hint_stands() {
+    for (name, args) in [
+        ("reboot", "[]"),
+        ("reboot", "{\"a\":1,\"a\":2}"),
+        ("reboot", ""),
+        ("a b", "{}"),
+        ("", "{}"),
+    ] {
+        let mut envelope = full("{}");
+        let Some(HintBody::Command(command)) = &mut envelope.hint.body else {
+            panic!("no body")
+        };
+        (command.name, command.args_json) = (name.into(), args.into());
+        let decoded = Envelope::decode(&envelope.encode()).unwrap();
+        assert_eq!(
+            (decoded.hint.seq, decoded.hint.body),
+            (envelope.hint.seq, None),
+            "{name:?} {args:?}"
+        );
+    }
+}
+
+#[test]
+fn case_96_garbage_and_other_versions_are_told_apart() {
+    assert!(matches!(
+        Envelope::decode(b"\xff\xff"),
+        Err(EnvelopeError::Garbage(_))
+    ));
+    assert_eq!(
+        Envelope::decode(&[0; ENVELOPE_BYTES_MAX + 1]),
+        Err(EnvelopeError::TooLarge {
+            bytes: ENVELOPE_BYTES_MAX + 1
+        })
+    );
+    assert_eq!(Envelope::decode(b""), Err(EnvelopeError::Version(0)));
+    let mut envelope = full("{}");
+    envelope.version = VERSION + 1;
+    assert_eq!(
+        Envelope::decode(&envelope.encode()),
+        Err(EnvelopeError::Version(2))
+    );
+    let mut envelope = full("{}");
+    envelope.hint.seq = Seq(-1);
+    assert_eq!(
+        Envelope::decode(&envelope.encode()),
+        Err(EnvelopeError::Position)
+    );
+    assert_eq!(Envelope::decode(b"\x08\x01"), Err(EnvelopeError::Empty));
+    assert_eq!(
+        Envelope::decode(b"\x08\x01\x1a\x00"),
+        Err(EnvelopeError::Empty)
+    );
+}
+
+#[test]
+fn fields_of_a_newer_release_are_skipped() {
+    let mut bytes = bare(ChannelId::Org(OrgId(1))).encode().to_vec();
+    bytes.extend_from_slice(b"\xfa\x01\x03new");
+    assert_eq!(Envelope::decode(&bytes), Ok(bare(ChannelId::Org(OrgId(1)))));
+}
+
+#[test]
+fn a_long_origin_is_cut() {
+    let mut envelope = bare(ChannelId::Org(OrgId(1)));
+    envelope.origin = "é".repeat(ORIGIN_BYTES_MAX);
+    assert_eq!(
+        Envelope::decode(&envelope.encode()).unwrap().origin,
+        "é".repeat(ORIGIN_BYTES_MAX / 2)
+    );
+}
+
+#[test]
+fn trace_contexts_have_the_form_of_their_headers() {
+    let trace = TraceContext::new(PARENT, "a=b").unwrap();
+    assert_eq!((&*trace.traceparent, &*trace.tracestate), (PARENT, "a=b"));
+    for parent in [
+        "",
+        &PARENT[1..],
+        &PARENT.to_uppercase(),
+        &PARENT.replace('-', "_"),
+        &PARENT.replace('b', "\n"),
+    ] {
+        assert_eq!(TraceContext::new(parent, ""), None, "{parent:?}");
+    }
+    assert_eq!(
+        &*TraceContext::new(PARENT, "a\r\nb").unwrap().tracestate,
+        ""
+    );
+    assert_eq!(
+        &*TraceContext::new(PARENT, &"x".repeat(513))
+            .unwrap()
+            .tracestate,
+        ""
+    );
+}
