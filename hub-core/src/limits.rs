@@ -183,7 +183,6 @@ pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 /// A call waits this long for another one with the same idempotency key.
 pub const IDEMPOTENCY_WAIT_MAX: Duration = Duration::from_secs(5);
 
-
 // --- the store
 /// Rows of one page of a list.
 pub const STORE_PAGE_ROWS_MAX: usize = 1_000;

@@ -37,7 +37,15 @@ impl Context {
         groups: ActorRef<groups::Message>,
         links: LinkSigner,
     ) -> Self {
-        Self { node, store, writes, reads: Semaphore::new(READS_MAX), sockets, groups, links }
+        Self {
+            node,
+            store,
+            writes,
+            reads: Semaphore::new(READS_MAX),
+            sockets,
+            groups,
+            links,
+        }
     }
 }
 
@@ -49,5 +57,7 @@ pub(crate) fn wall_clock() -> Timestamp {
 /// What a device is told when the store is away: come back in one to five times the shortest pause, spread.
 pub(crate) fn unavailable() -> Unavailable {
     let spread = rand::random_range(1.0..5.0);
-    Unavailable { retry_after: Duration::from_secs_f64(RETRY_MIN.as_secs_f64() * spread) }
+    Unavailable {
+        retry_after: Duration::from_secs_f64(RETRY_MIN.as_secs_f64() * spread),
+    }
 }

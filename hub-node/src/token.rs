@@ -27,7 +27,9 @@ pub struct TokenCommand {
 #[derive(Debug, Subcommand)]
 enum TokenSubcommand {
     /// Make a token and print it, once. With --org it is good for that org, which is made if it is missing; without, for everything.
-    #[command(after_help = "Examples:\n  hub-node token create                                  a root token\n  hub-node token create --org acme --role operator       one for people of acme\n  HUB_TOKEN=$(hub-node token create --org acme --quiet)  one for a script")]
+    #[command(
+        after_help = "Examples:\n  hub-node token create                                  a root token\n  hub-node token create --org acme --role operator       one for people of acme\n  HUB_TOKEN=$(hub-node token create --org acme --quiet)  one for a script"
+    )]
     Create(Create),
 }
 
@@ -68,14 +70,22 @@ impl TokenCommand {
         let TokenSubcommand::Create(create) = self.command;
         let config = Config::read(&create.flags)?;
         if !config.state_dir.is_dir() {
-            bail!("{} is no directory: name the node's with --state-dir or --config", config.state_dir.display());
+            bail!(
+                "{} is no directory: name the node's with --state-dir or --config",
+                config.state_dir.display()
+            );
         }
-        let store = SqliteStore::open(&config.database()).await.context("cannot open the database")?;
+        let store = SqliteStore::open(&config.database())
+            .await
+            .context("cannot open the database")?;
         let secret = make(&store, &create).await?;
         if create.quiet {
             writeln!(output, "{secret}")?;
         } else {
-            writeln!(output, "{secret}\n\nIt is not shown again. Use it as: authorization: Bearer <token>, or HUB_TOKEN for hubctl.")?;
+            writeln!(
+                output,
+                "{secret}\n\nIt is not shown again. Use it as: authorization: Bearer <token>, or HUB_TOKEN for hubctl."
+            )?;
         }
         Ok(())
     }
@@ -95,8 +105,19 @@ async fn make(store: &SqliteStore, create: &Create) -> anyhow::Result<String> {
         RoleName::Admin => Role::Admin,
     };
     let now = wall_clock();
-    let expires_at = create.expires_in.map(|days| now.saturating_add(Duration::from_secs(days.saturating_mul(DAY))));
+    let expires_at = create
+        .expires_in
+        .map(|days| now.saturating_add(Duration::from_secs(days.saturating_mul(DAY))));
     let secret = mint_token();
-    store.create_token(NewToken { org, role, name: create.name.clone(), sha256: token_sha256(&secret), expires_at, now }).await?;
+    store
+        .create_token(NewToken {
+            org,
+            role,
+            name: create.name.clone(),
+            sha256: token_sha256(&secret),
+            expires_at,
+            now,
+        })
+        .await?;
     Ok(secret)
 }

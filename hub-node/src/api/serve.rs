@@ -44,12 +44,24 @@ pub(crate) fn start(
     };
     let chain: Vec<_> = CertificateDer::pem_file_iter(&certificate)
         .and_then(Iterator::collect)
-        .with_context(|| format!("api_certificate: {} holds no PEM certificate", certificate.display()))?;
+        .with_context(|| {
+            format!(
+                "api_certificate: {} holds no PEM certificate",
+                certificate.display()
+            )
+        })?;
     let key = PrivateKeyDer::from_pem_file(&key)
         .with_context(|| format!("api_key: {} holds no PEM private key", key.display()))?;
-    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let listener = TlsListener::start(listener, TlsAcceptor::from(Arc::new(config)), stop.clone(), tasks)?;
+    let listener = TlsListener::start(
+        listener,
+        TlsAcceptor::from(Arc::new(config)),
+        stop.clone(),
+        tasks,
+    )?;
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     tasks.spawn(async move { report(served.await) });
     Ok(())
@@ -86,12 +98,16 @@ impl TlsListener {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 };
-                let Ok(permit) = done.clone().reserve_owned().await else { return };
+                let Ok(permit) = done.clone().reserve_owned().await else {
+                    return;
+                };
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
                     match tokio::time::timeout(TLS_HANDSHAKE_MAX, acceptor.accept(stream)).await {
                         Ok(Ok(stream)) => drop(permit.send((stream, remote))),
-                        Ok(Err(error)) => debug!(%remote, %error, "TLS handshake with the API failed"),
+                        Ok(Err(error)) => {
+                            debug!(%remote, %error, "TLS handshake with the API failed")
+                        }
                         Err(_) => debug!(%remote, "TLS handshake with the API took too long"),
                     }
                 });

@@ -66,7 +66,12 @@ impl Edge {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, remote: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+    async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        remote: SocketAddr,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
         let _ = stream.set_nodelay(true);
         let handshake = TlsAcceptor::from(self.tls.clone()).accept(stream);
         let mut stream = match timeout(TLS_HANDSHAKE_MAX, handshake).await {
@@ -76,10 +81,14 @@ impl Edge {
         };
         let head = read_head(&mut stream, &self.policy).await;
         match &head.kind {
-            HeadKind::Upgrade(upgrade) => self.upgrade(stream, upgrade, head.rest().to_vec(), remote, permit).await,
+            HeadKind::Upgrade(upgrade) => {
+                self.upgrade(stream, upgrade, head.rest().to_vec(), remote, permit)
+                    .await
+            }
             HeadKind::Download => {
                 drop(permit);
-                self.download(Prefixed::new(head.replay(), stream), remote).await;
+                self.download(Prefixed::new(head.replay(), stream), remote)
+                    .await;
             }
             HeadKind::Refuse(answer) => refuse(&mut stream, answer, remote).await,
             HeadKind::Gone => {}
@@ -114,8 +123,14 @@ impl Edge {
         }
         drop(permit);
         info!(%remote, org = %identity.org_name, product = %identity.product_name, device = %identity.device_name, "connected");
-        let arguments =
-            Arguments { stream, early, identity, serializer: upgrade.serializer, remote, context: self.context.clone() };
+        let arguments = Arguments {
+            stream,
+            early,
+            identity,
+            serializer: upgrade.serializer,
+            remote,
+            context: self.context.clone(),
+        };
         if let Err(error) = self.supervisors.spawn(arguments).await {
             warn!(%remote, %error, "could not start a device socket");
         }
@@ -123,13 +138,22 @@ impl Edge {
 
     /// Who downloads needs no certificate, but one that is shown must be the link's own device's.
     async fn download(&self, mut stream: Prefixed<TlsStream<TcpStream>>, remote: SocketAddr) {
-        let certificates = stream.get_ref().get_ref().1.peer_certificates().map(<[_]>::to_vec);
+        let certificates = stream
+            .get_ref()
+            .get_ref()
+            .1
+            .peer_certificates()
+            .map(<[_]>::to_vec);
         let peer = match certificates {
             None => None,
-            Some(certificates) => match self.verdicts.admit(Some(&certificates), wall_clock()).await {
-                Ok(identity) => Some((identity.org, identity.device)),
-                Err(denied) => return refuse(&mut stream, &Answer::denied(&denied), remote).await,
-            },
+            Some(certificates) => {
+                match self.verdicts.admit(Some(&certificates), wall_clock()).await {
+                    Ok(identity) => Some((identity.org, identity.device)),
+                    Err(denied) => {
+                        return refuse(&mut stream, &Answer::denied(&denied), remote).await;
+                    }
+                }
+            }
         };
         if let Err(error) = self.downloads.clone().serve_connection(stream, peer).await {
             debug!(%remote, %error, "download ended early");
@@ -137,7 +161,11 @@ impl Edge {
     }
 }
 
-async fn refuse<S: tokio::io::AsyncWrite + Unpin>(stream: &mut S, answer: &Answer, remote: SocketAddr) {
+async fn refuse<S: tokio::io::AsyncWrite + Unpin>(
+    stream: &mut S,
+    answer: &Answer,
+    remote: SocketAddr,
+) {
     debug!(%remote, status = answer.status, reason = answer.reason, "refused");
     if let Err(error) = answer.write(stream).await {
         debug!(%remote, %error, "refusal not delivered");
