@@ -110,6 +110,22 @@ pub const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
 /// A signed download URL is good for this long; at most 15 minutes.
 pub const DOWNLOAD_URL_TTL: Duration = Duration::from_secs(15 * 60);
 
+// --- firmware files
+/// Firmware uploads that one node takes at the same time; more are answered 503.
+pub const UPLOADS_MAX: usize = 8;
+/// An upload that sends nothing for this long is broken off.
+pub const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(30);
+/// Pieces of one upload that wait for the disk; then the client has to wait.
+pub const UPLOAD_QUEUED_CHUNKS_MAX: usize = 8;
+/// Clocks of nodes that honour each other's download links may differ by this much.
+pub const DOWNLOAD_CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
+/// Bytes of a firmware file that are read and sent at a time.
+pub const DOWNLOAD_CHUNK_BYTES: usize = 64 * 1024;
+/// A downloader that leaves bytes waiting must take [`DOWNLOAD_BYTES_PER_WINDOW_MIN`] of them in this long.
+pub const DOWNLOAD_WINDOW: Duration = Duration::from_secs(30);
+/// See [`DOWNLOAD_WINDOW`]; some 270 bytes a second, which a bad radio link still manages.
+pub const DOWNLOAD_BYTES_PER_WINDOW_MIN: usize = 8 * 1024;
+
 const _: () = {
     assert!(PING_AFTER.as_secs() < SILENCE_MAX.as_secs());
     assert!(SILENCE_MAX.as_secs() <= 60);

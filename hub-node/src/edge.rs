@@ -4,5 +4,9 @@ pub mod head;
 pub mod prefixed;
 pub mod tls;
 
+pub(crate) mod download;
 pub(crate) mod frame_meter;
 pub(crate) mod listener;
+mod range;
+pub(crate) mod signed_url;
+mod write_deadline;
