@@ -61,6 +61,9 @@ pub enum Refused {
     /// The body or query was read, but a field of it is not acceptable.
     #[error("{} field(s) of the request are not acceptable", .0.len())]
     Invalid(Vec<FieldProblem>),
+    /// The upload is no firmware that the org's keys vouch for.
+    #[error("{0}")]
+    BadFirmware(String),
     /// Not now: too many calls, too slow, or the database is away.
     #[error("{detail}")]
     Unavailable {
@@ -95,6 +98,7 @@ impl Refused {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "Body too large"),
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", "Unsupported media type"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Not acceptable"),
+            Self::BadFirmware(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_firmware", "Firmware refused"),
             Self::Unavailable { code, .. } => (StatusCode::SERVICE_UNAVAILABLE, code, "Not available now"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
@@ -114,6 +118,7 @@ impl Refused {
             | Self::Conflict { .. }
             | Self::TooLarge { .. }
             | Self::NotJson
+            | Self::BadFirmware(_)
             | Self::Unavailable { .. }
             | Self::Internal => Vec::new(),
         };
@@ -155,6 +160,7 @@ impl IntoResponse for Refused {
             | Self::TooLarge { .. }
             | Self::NotJson
             | Self::Invalid(_)
+            | Self::BadFirmware(_)
             | Self::Internal => {}
         }
         response

@@ -1,6 +1,7 @@
 //! One API with its store, and a caller that checks every answer against the served document.
 
 use crate::api::{ApiLimits, ApiState, router};
+use crate::blobs::Blobs;
 use crate::bus::Bus;
 use crate::bus::local::LocalBus;
 use crate::store::records::{NewToken, Role};
@@ -56,7 +57,6 @@ pub(super) struct Hub {
     /// Operations that answered 2xx so far.
     pub(super) succeeded: Mutex<BTreeSet<String>>,
     pub(super) now: Arc<AtomicI64>,
-    pub(super) state: ApiState,
     _dir: tempfile::TempDir,
 }
 
@@ -85,8 +85,8 @@ impl Hub {
         store.create_token(token).await.unwrap();
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let clock = Arc::new(move || Timestamp::from_unix_micros(clock.load(Ordering::Relaxed)));
-        let state = ApiState::new(shared, bus, clock, limits);
-        let router = router(state.clone());
+        let blobs = Blobs::open_dir(dir.path()).unwrap();
+        let router = router(ApiState::new(shared, bus, blobs, clock, limits));
         let mut hub = Self {
             router,
             store,
@@ -95,11 +95,11 @@ impl Hub {
             hints,
             succeeded: Mutex::default(),
             now,
-            state,
             _dir: dir,
         };
         let served = hub.raw(Request::get("/api/v1/openapi.json").body(Body::empty()).unwrap()).await;
         assert_eq!(served.status, StatusCode::OK);
+        assert!(served.body["openapi"].as_str().unwrap().starts_with("3.1."));
         hub.document = served.body;
         hub
     }
@@ -174,7 +174,7 @@ impl Hub {
         all
     }
 
-    fn check(&self, method: &str, path: &str, reply: &Reply) {
+    pub(super) fn check(&self, method: &str, path: &str, reply: &Reply) {
         let path = path.split('?').next().unwrap();
         let fits = |template: &str| {
             let (a, b): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
