@@ -28,7 +28,9 @@ pub struct ClientOptions {
 
 impl std::fmt::Debug for ClientOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientOptions").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("ClientOptions")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -60,7 +62,9 @@ impl Client {
         let setup = |what: &str| ClientError::Setup(what.to_owned());
         let base = options.url.trim_end_matches('/');
         if !base.starts_with("http://") && !base.starts_with("https://") {
-            return Err(setup("the hub's address must start with http:// or https://"));
+            return Err(setup(
+                "the hub's address must start with http:// or https://",
+            ));
         }
         // The TLS provider is the process's; another part of the program may have chosen it first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -76,11 +80,17 @@ impl Client {
             }
             builder = builder.tls_certs_only(certificates);
         }
-        let http = builder.build().map_err(|error| ClientError::Setup(format!("the client cannot be set up: {error}")))?;
+        let http = builder
+            .build()
+            .map_err(|error| ClientError::Setup(format!("the client cannot be set up: {error}")))?;
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", options.token.trim()))
             .map_err(|_| setup("the token has characters that no token has"))?;
         bearer.set_sensitive(true);
-        Ok(Self { http, base: base.to_owned(), bearer })
+        Ok(Self {
+            http,
+            base: base.to_owned(),
+            bearer,
+        })
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -96,20 +106,38 @@ impl Client {
     }
 
     async fn list<T: DeserializeOwned>(&self, path: &str, page: &PageOf) -> Result<T, ClientError> {
-        read(self.send(self.request(Method::GET, path).query(page)).await?).await
+        read(
+            self.send(self.request(Method::GET, path).query(page))
+                .await?,
+        )
+        .await
     }
 
     /// A creating call, under a key that makes its repetition harmless.
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
         let key = Uuid::now_v7().to_string();
-        let request = self.request(Method::POST, path).header("idempotency-key", key).json(body);
+        let request = self
+            .request(Method::POST, path)
+            .header("idempotency-key", key)
+            .json(body);
         read(self.send(request).await?).await
     }
 
     /// A POST without a body.
     async fn act<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let key = Uuid::now_v7().to_string();
-        read(self.send(self.request(Method::POST, path).header("idempotency-key", key)).await?).await
+        read(
+            self.send(
+                self.request(Method::POST, path)
+                    .header("idempotency-key", key),
+            )
+            .await?,
+        )
+        .await
     }
 
     async fn change<T: DeserializeOwned>(
@@ -122,7 +150,9 @@ impl Client {
     }
 
     async fn done(&self, method: Method, path: &str) -> Result<(), ClientError> {
-        accepted(self.send(self.request(method, path)).await?).await.map(|_| ())
+        accepted(self.send(self.request(method, path)).await?)
+            .await
+            .map(|_| ())
     }
 
     /// Sends a call that may be repeated, again and again while the hub cannot be reached or asks to come back later.
@@ -130,14 +160,18 @@ impl Client {
         let mut pause = PAUSE_MIN;
         let mut tries = 1;
         loop {
-            let Some(again) = request.try_clone() else { return request.send().await.map_err(ClientError::Unreachable) };
+            let Some(again) = request.try_clone() else {
+                return request.send().await.map_err(ClientError::Unreachable);
+            };
             let outcome = again.send().await;
             let wait = match &outcome {
                 Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
                     asked_wait(response).unwrap_or(pause)
                 }
                 Ok(_) => return outcome.map_err(ClientError::Unreachable),
-                Err(error) if error.is_builder() => return outcome.map_err(ClientError::Unreachable),
+                Err(error) if error.is_builder() => {
+                    return outcome.map_err(ClientError::Unreachable);
+                }
                 Err(_) => pause,
             };
             if tries == TRIES_MAX {
@@ -151,7 +185,13 @@ impl Client {
 }
 
 fn asked_wait(response: &Response) -> Option<Duration> {
-    let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    let seconds: u64 = response
+        .headers()
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()?;
     Some(Duration::from_secs(seconds))
 }
 
@@ -173,7 +213,9 @@ async fn accepted(mut response: Response) -> Result<Vec<u8>, ClientError> {
     if status.is_success() {
         return Ok(body);
     }
-    let not_a_hub = ClientError::NotAHub { status: status.as_u16() };
+    let not_a_hub = ClientError::NotAHub {
+        status: status.as_u16(),
+    };
     if !is_problem {
         return Err(not_a_hub);
     }

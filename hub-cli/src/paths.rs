@@ -7,7 +7,9 @@ pub(crate) fn path(segments: &[&str]) -> String {
         path.push('/');
         for byte in segment.bytes() {
             match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => path.push(char::from(byte)),
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
+                    path.push(char::from(byte))
+                }
                 // Dots alone are steps in a path; elsewhere they are plain.
                 b'.' if *segment != "." && *segment != ".." => path.push('.'),
                 _ => path.push_str(&format!("%{byte:02X}")),
@@ -24,7 +26,10 @@ mod tests {
     #[test]
     fn a_name_stays_one_segment() {
         assert_eq!(path(&["orgs", "a.b-c"]), "/api/v1/orgs/a.b-c");
-        assert_eq!(path(&["orgs", "a/../b?c#d"]), "/api/v1/orgs/a%2F..%2Fb%3Fc%23d");
+        assert_eq!(
+            path(&["orgs", "a/../b?c#d"]),
+            "/api/v1/orgs/a%2F..%2Fb%3Fc%23d"
+        );
         assert_eq!(path(&["orgs", ".."]), "/api/v1/orgs/%2E%2E");
     }
 }

@@ -21,9 +21,9 @@ pub mod problem;
 pub mod read;
 pub mod scope;
 pub mod signing_keys;
-pub mod tokens;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 mod view;
 
 use crate::blobs::Blobs;
@@ -133,16 +133,26 @@ impl ApiState {
                 match self.bus.publish(change.hint(epoch, trace.clone())).await {
                     Ok(()) => sent += 1,
                     Err(error) => {
-                        tracing::debug!(error = &error as &dyn std::error::Error, "a hint was not published");
+                        tracing::debug!(
+                            error = &error as &dyn std::error::Error,
+                            "a hint was not published"
+                        );
                         break;
                     }
                 }
             }
         };
-        let in_time = tokio::time::timeout(self.limits.publish_max, publishing).await.is_ok();
+        let in_time = tokio::time::timeout(self.limits.publish_max, publishing)
+            .await
+            .is_ok();
         if sent < total {
-            self.hints_lost.fetch_add((total - sent) as u64, Ordering::Relaxed);
-            tracing::warn!(lost = total - sent, in_time, "changes are left to be found by polling");
+            self.hints_lost
+                .fetch_add((total - sent) as u64, Ordering::Relaxed);
+            tracing::warn!(
+                lost = total - sent,
+                in_time,
+                "changes are left to be found by polling"
+            );
         }
         changed.value
     }
@@ -187,22 +197,44 @@ fn calls() -> OpenApiRouter<ApiState> {
         .routes(routes!(devices::target_device))
         .routes(routes!(devices::get_connection))
         .routes(routes!(groups::create_group, groups::list_groups))
-        .routes(routes!(groups::get_group, groups::update_group, groups::delete_group))
+        .routes(routes!(
+            groups::get_group,
+            groups::update_group,
+            groups::delete_group
+        ))
         .routes(routes!(groups::target_group))
         .routes(routes!(groups::list_members, groups::add_members))
         .routes(routes!(groups::put_member, groups::delete_member))
-        .routes(routes!(commands::command_device, commands::list_device_commands))
-        .routes(routes!(commands::command_group, commands::list_group_commands))
+        .routes(routes!(
+            commands::command_device,
+            commands::list_device_commands
+        ))
+        .routes(routes!(
+            commands::command_group,
+            commands::list_group_commands
+        ))
         .routes(routes!(commands::get_command))
         .routes(routes!(commands::list_executions))
         .routes(routes!(commands::cancel_command))
-        .routes(routes!(certificates::pin_certificate, certificates::list_certificates))
+        .routes(routes!(
+            certificates::pin_certificate,
+            certificates::list_certificates
+        ))
         .routes(routes!(certificates::revoke_certificate))
         .routes(routes!(authorities::create_registration))
-        .routes(routes!(authorities::create_authority, authorities::list_authorities))
-        .routes(routes!(authorities::get_authority, authorities::update_authority))
+        .routes(routes!(
+            authorities::create_authority,
+            authorities::list_authorities
+        ))
+        .routes(routes!(
+            authorities::get_authority,
+            authorities::update_authority
+        ))
         .routes(routes!(authorities::revoke_authority))
-        .routes(routes!(signing_keys::create_signing_key, signing_keys::list_signing_keys))
+        .routes(routes!(
+            signing_keys::create_signing_key,
+            signing_keys::list_signing_keys
+        ))
         .routes(routes!(signing_keys::delete_signing_key))
         .routes(routes!(firmware::list_firmware))
         .routes(routes!(firmware::get_firmware, firmware::delete_firmware))
@@ -225,7 +257,10 @@ pub fn router(state: ApiState) -> Router {
     let (router, document) = openapi::outline(calls.merge(uploads)).split_for_parts();
     let document = openapi::finished(document);
     router
-        .route("/api/v1/openapi.json", axum::routing::get(move || openapi::serve(document.clone())))
+        .route(
+            "/api/v1/openapi.json",
+            axum::routing::get(move || openapi::serve(document.clone())),
+        )
         .fallback(layers::no_route)
         .method_not_allowed_fallback(layers::no_method)
         .layer(CatchPanicLayer::custom(layers::panicked))

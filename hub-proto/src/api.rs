@@ -15,7 +15,8 @@ mod schema;
 pub mod tenant;
 
 pub use authority::{
-    Authority, AuthorityCreate, AuthorityUpdate, Certificate, CertificateCreate, Provisioning, Registration,
+    Authority, AuthorityCreate, AuthorityUpdate, Certificate, CertificateCreate, Provisioning,
+    Registration,
 };
 pub use command::{Audience, Command, CommandCreate, Execution, ExecutionState, StateCount};
 pub use device::{Connection, Device, DeviceCreate, FirmwareName, TargetSet, UpdateState};

@@ -2,7 +2,9 @@
 
 use super::{Client, ClientError, PageOf};
 use crate::paths::path;
-use hub_proto::api::{Org, OrgCreate, Page, Product, ProductCreate, Token, TokenCreate, TokenCreated};
+use hub_proto::api::{
+    Org, OrgCreate, Page, Product, ProductCreate, Token, TokenCreate, TokenCreated,
+};
 use hub_proto::id::TokenId;
 use reqwest::Method;
 
@@ -28,7 +30,11 @@ impl Client {
     }
 
     /// Makes a token; its secret is in this answer only.
-    pub async fn create_token(&self, org: &str, body: &TokenCreate) -> Result<TokenCreated, ClientError> {
+    pub async fn create_token(
+        &self,
+        org: &str,
+        body: &TokenCreate,
+    ) -> Result<TokenCreated, ClientError> {
         self.post(&path(&["orgs", org, "tokens"]), body).await
     }
 
@@ -39,11 +45,19 @@ impl Client {
 
     /// Deletes a token.
     pub async fn delete_token(&self, org: &str, id: TokenId) -> Result<(), ClientError> {
-        self.done(Method::DELETE, &path(&["orgs", org, "tokens", &id.to_string()])).await
+        self.done(
+            Method::DELETE,
+            &path(&["orgs", org, "tokens", &id.to_string()]),
+        )
+        .await
     }
 
     /// Makes a product.
-    pub async fn create_product(&self, org: &str, body: &ProductCreate) -> Result<Product, ClientError> {
+    pub async fn create_product(
+        &self,
+        org: &str,
+        body: &ProductCreate,
+    ) -> Result<Product, ClientError> {
         self.post(&path(&["orgs", org, "products"]), body).await
     }
 
@@ -59,6 +73,7 @@ impl Client {
 
     /// Deletes a product without devices, groups and firmware.
     pub async fn delete_product(&self, org: &str, product: &str) -> Result<(), ClientError> {
-        self.done(Method::DELETE, &path(&["orgs", org, "products", product])).await
+        self.done(Method::DELETE, &path(&["orgs", org, "products", product]))
+            .await
     }
 }

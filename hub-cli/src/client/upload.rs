@@ -23,7 +23,10 @@ impl Client {
         file: &Path,
         progress: Progress,
     ) -> Result<Firmware, ClientError> {
-        let cannot = |source| ClientError::File { path: file.display().to_string(), source };
+        let cannot = |source| ClientError::File {
+            path: file.display().to_string(),
+            source,
+        };
         let opened = tokio::fs::File::open(file).await.map_err(cannot)?;
         let bytes = opened.metadata().await.map_err(cannot)?.len();
         let pieces = futures_util::stream::try_unfold((opened, 0_u64), move |(mut file, sent)| {
@@ -41,7 +44,10 @@ impl Client {
             }
         });
         let request = self
-            .request(Method::POST, &path(&["orgs", org, "products", product, "firmware"]))
+            .request(
+                Method::POST,
+                &path(&["orgs", org, "products", product, "firmware"]),
+            )
             .timeout(UPLOAD_MAX)
             .header(CONTENT_TYPE, "application/octet-stream")
             .header(CONTENT_LENGTH, bytes)
@@ -50,17 +56,38 @@ impl Client {
     }
 
     /// Firmware of a product.
-    pub async fn firmwares(&self, org: &str, product: &str, page: &PageOf) -> Result<Page<Firmware>, ClientError> {
-        self.list(&path(&["orgs", org, "products", product, "firmware"]), page).await
+    pub async fn firmwares(
+        &self,
+        org: &str,
+        product: &str,
+        page: &PageOf,
+    ) -> Result<Page<Firmware>, ClientError> {
+        self.list(&path(&["orgs", org, "products", product, "firmware"]), page)
+            .await
     }
 
     /// One firmware.
-    pub async fn firmware(&self, org: &str, product: &str, uuid: &str) -> Result<Firmware, ClientError> {
-        self.get(&path(&["orgs", org, "products", product, "firmware", uuid])).await
+    pub async fn firmware(
+        &self,
+        org: &str,
+        product: &str,
+        uuid: &str,
+    ) -> Result<Firmware, ClientError> {
+        self.get(&path(&["orgs", org, "products", product, "firmware", uuid]))
+            .await
     }
 
     /// Deletes a firmware nothing targets.
-    pub async fn delete_firmware(&self, org: &str, product: &str, uuid: &str) -> Result<(), ClientError> {
-        self.done(Method::DELETE, &path(&["orgs", org, "products", product, "firmware", uuid])).await
+    pub async fn delete_firmware(
+        &self,
+        org: &str,
+        product: &str,
+        uuid: &str,
+    ) -> Result<(), ClientError> {
+        self.done(
+            Method::DELETE,
+            &path(&["orgs", org, "products", product, "firmware", uuid]),
+        )
+        .await
     }
 }

@@ -51,7 +51,9 @@ async fn main() -> ExitCode {
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads our output has seen enough.
-        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
             output::failed(&failure);
             ExitCode::from(failure.code())
@@ -63,10 +65,17 @@ async fn run(options: Options) -> Result<(), Failure> {
     let ca_pem = match &options.hub.ca_file {
         None => None,
         Some(path) => Some(std::fs::read(path).map_err(|source| {
-            Failure::Call(ClientError::File { path: path.display().to_string(), source })
+            Failure::Call(ClientError::File {
+                path: path.display().to_string(),
+                source,
+            })
         })?),
     };
-    let client = Client::new(&ClientOptions { url: options.hub.url, token: options.hub.token, ca_pem })?;
+    let client = Client::new(&ClientOptions {
+        url: options.hub.url,
+        token: options.hub.token,
+        ca_pem,
+    })?;
     let output = Output::new(options.output);
     match options.command {
         Command::Org(command) => tenant::org(&client, &output, command).await,
@@ -75,9 +84,10 @@ async fn run(options: Options) -> Result<(), Failure> {
         Command::Device(command) => fleet::device(&client, &output, command).await,
         Command::Group(command) => fleet::group(&client, &output, command).await,
         Command::Command(command) => fleet::command(&client, &output, command).await,
-        Command::Connections { org, page } => {
-            output.list(client.connections(&org.org, &page.into()).await?, output::CONNECTION)
-        }
+        Command::Connections { org, page } => output.list(
+            client.connections(&org.org, &page.into()).await?,
+            output::CONNECTION,
+        ),
         Command::Ca(command) => trust::ca(&client, &output, command).await,
         Command::Key(command) => trust::key(&client, &output, command).await,
         Command::Firmware(command) => trust::firmware(&client, &output, command).await,

@@ -12,8 +12,13 @@ use std::io::Write;
 pub(crate) type Columns = &'static [(&'static str, &'static str)];
 
 pub(crate) const ORG: Columns = &[("ID", "/id"), ("NAME", "/name"), ("CREATED", "/created_at")];
-pub(crate) const TOKEN: Columns =
-    &[("ID", "/id"), ("NAME", "/name"), ("ROLE", "/role"), ("EXPIRES", "/expires_at"), ("TOKEN", "/token")];
+pub(crate) const TOKEN: Columns = &[
+    ("ID", "/id"),
+    ("NAME", "/name"),
+    ("ROLE", "/role"),
+    ("EXPIRES", "/expires_at"),
+    ("TOKEN", "/token"),
+];
 pub(crate) const DEVICE: Columns = &[
     ("NAME", "/name"),
     ("VERSION", "/firmware/version"),
@@ -31,8 +36,12 @@ pub(crate) const CONNECTION: Columns = &[
     ("REMOTE", "/remote"),
     ("SINCE", "/since"),
 ];
-pub(crate) const GROUP: Columns =
-    &[("NAME", "/name"), ("PRIORITY", "/priority"), ("TARGET", "/target/version"), ("MEMBERS", "/members")];
+pub(crate) const GROUP: Columns = &[
+    ("NAME", "/name"),
+    ("PRIORITY", "/priority"),
+    ("TARGET", "/target/version"),
+    ("MEMBERS", "/members"),
+];
 pub(crate) const ADDED: Columns = &[("ADDED", "/added")];
 pub(crate) const COMMAND: Columns = &[
     ("ID", "/id"),
@@ -41,8 +50,12 @@ pub(crate) const COMMAND: Columns = &[
     ("EXPIRES", "/expires_at"),
     ("COUNTS", "/counts"),
 ];
-pub(crate) const EXECUTION: Columns =
-    &[("DEVICE", "/device"), ("STATE", "/state"), ("AT", "/at"), ("OUTPUT", "/output")];
+pub(crate) const EXECUTION: Columns = &[
+    ("DEVICE", "/device"),
+    ("STATE", "/state"),
+    ("AT", "/at"),
+    ("OUTPUT", "/output"),
+];
 pub(crate) const FIRMWARE: Columns = &[
     ("UUID", "/uuid"),
     ("VERSION", "/version"),
@@ -51,8 +64,12 @@ pub(crate) const FIRMWARE: Columns = &[
     ("BYTES", "/size"),
     ("CREATED", "/created_at"),
 ];
-pub(crate) const CERTIFICATE: Columns =
-    &[("SHA256", "/sha256"), ("SERIAL", "/serial"), ("UNTIL", "/not_after"), ("REVOKED", "/revoked_at")];
+pub(crate) const CERTIFICATE: Columns = &[
+    ("SHA256", "/sha256"),
+    ("SERIAL", "/serial"),
+    ("UNTIL", "/not_after"),
+    ("REVOKED", "/revoked_at"),
+];
 pub(crate) const AUTHORITY: Columns = &[
     ("ID", "/id"),
     ("SUBJECT", "/subject"),
@@ -63,7 +80,11 @@ pub(crate) const AUTHORITY: Columns = &[
     ("REVOKED", "/revoked_at"),
 ];
 pub(crate) const CODE: Columns = &[("CODE", "/code"), ("EXPIRES", "/expires_at")];
-pub(crate) const KEY: Columns = &[("ID", "/id"), ("NAME", "/name"), ("PUBLIC KEY", "/public_key")];
+pub(crate) const KEY: Columns = &[
+    ("ID", "/id"),
+    ("NAME", "/name"),
+    ("PUBLIC KEY", "/public_key"),
+];
 
 /// Shows answers in one format.
 pub(crate) struct Output {
@@ -81,7 +102,11 @@ impl Output {
         match self.format {
             Format::Json => json(&item),
             Format::Table => {
-                let width = columns.iter().map(|(heading, _)| heading.len()).max().unwrap_or(0);
+                let width = columns
+                    .iter()
+                    .map(|(heading, _)| heading.len())
+                    .max()
+                    .unwrap_or(0);
                 let mut out = std::io::stdout().lock();
                 for (heading, pointer) in columns {
                     let cell = cell(item.pointer(pointer));
@@ -95,14 +120,28 @@ impl Output {
     }
 
     /// Shows a page of a list, and on the error output how to see the next one.
-    pub(crate) fn list<T: Serialize>(&self, page: Page<T>, columns: Columns) -> Result<(), Failure> {
+    pub(crate) fn list<T: Serialize>(
+        &self,
+        page: Page<T>,
+        columns: Columns,
+    ) -> Result<(), Failure> {
         if self.format == Format::Json {
             return json(&value(page)?);
         }
-        let mut rows = vec![columns.iter().map(|(heading, _)| (*heading).to_owned()).collect::<Vec<_>>()];
+        let mut rows = vec![
+            columns
+                .iter()
+                .map(|(heading, _)| (*heading).to_owned())
+                .collect::<Vec<_>>(),
+        ];
         for item in page.items {
             let item = value(item)?;
-            rows.push(columns.iter().map(|(_, pointer)| cell(item.pointer(pointer))).collect());
+            rows.push(
+                columns
+                    .iter()
+                    .map(|(_, pointer)| cell(item.pointer(pointer)))
+                    .collect(),
+            );
         }
         let mut out = std::io::stdout().lock();
         for line in lines(&rows) {
@@ -135,11 +174,19 @@ fn json(value: &Value) -> Result<(), Failure> {
 
 fn lines(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.first().map_or(0, Vec::len);
-    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
+    let width = |at: usize| {
+        rows.iter()
+            .map(|row| row[at].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     rows.iter()
         .map(|row| {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:width$}"));
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         })
         .collect()
@@ -158,15 +205,22 @@ fn cell(value: Option<&Value>) -> String {
             })
             .collect::<Vec<_>>()
             .join(","),
-        Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Object(_))) => escaped(&other.to_string()),
+        Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Object(_))) => {
+            escaped(&other.to_string())
+        }
     }
 }
 
 fn escaped(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-        out
-    })
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut out, c| {
+            if c.is_control() {
+                out.extend(c.escape_default())
+            } else {
+                out.push(c)
+            }
+            out
+        })
 }
 
 /// Says on the error output what went wrong, with causes and wrong fields.
@@ -181,7 +235,11 @@ pub(crate) fn failed(failure: &Failure) {
         && let Some(problem) = error.problem()
     {
         for field in &problem.errors {
-            text.push_str(&format!("\n  {}: {}", escaped(&field.pointer), escaped(&field.detail)));
+            text.push_str(&format!(
+                "\n  {}: {}",
+                escaped(&field.pointer),
+                escaped(&field.detail)
+            ));
         }
     }
     // There is nowhere left to say that this failed.
@@ -200,7 +258,10 @@ mod tests {
         assert_eq!(cell(item.pointer("/groups")), "x,y");
         assert_eq!(cell(item.pointer("/counts")), "queued:2");
         assert_eq!(cell(item.pointer("/nothing")), "-");
-        let rows = [vec!["A".to_owned(), "B".to_owned()], vec!["long".to_owned(), "-".to_owned()]];
+        let rows = [
+            vec!["A".to_owned(), "B".to_owned()],
+            vec!["long".to_owned(), "-".to_owned()],
+        ];
         assert_eq!(lines(&rows), ["A     B", "long  -"]);
     }
 }

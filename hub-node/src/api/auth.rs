@@ -73,16 +73,27 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim_start_matches(' ');
     let secret = token.strip_prefix(TOKEN_PREFIX)?;
-    let well_formed =
-        secret.len() == TOKEN_SECRET_CHARS && secret.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let well_formed = secret.len() == TOKEN_SECRET_CHARS
+        && secret
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     (scheme.eq_ignore_ascii_case("bearer") && well_formed).then_some(token)
 }
 
 /// Lets requests with a live token pass and tells handlers who calls. The lookup is by hash, so that its time says nothing
 /// about the token.
-pub async fn authenticate(State(state): State<ApiState>, mut request: Request, next: Next) -> Result<Response, Refused> {
-    let secret: Arc<str> = bearer(request.headers()).ok_or(Refused::Unauthenticated)?.into();
-    let token = state.store.token_by_hash(token_sha256(&secret), state.now()).await?;
+pub async fn authenticate(
+    State(state): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Refused> {
+    let secret: Arc<str> = bearer(request.headers())
+        .ok_or(Refused::Unauthenticated)?
+        .into();
+    let token = state
+        .store
+        .token_by_hash(token_sha256(&secret), state.now())
+        .await?;
     let token = Arc::new(token.ok_or(Refused::Unauthenticated)?);
     request.extensions_mut().insert(Caller { token, secret });
     Ok(next.run(request).await)
@@ -93,15 +104,24 @@ mod tests {
     use super::*;
 
     fn headers(values: &[&str]) -> HeaderMap {
-        values.iter().map(|v| (AUTHORIZATION, v.parse().unwrap())).collect()
+        values
+            .iter()
+            .map(|v| (AUTHORIZATION, v.parse().unwrap()))
+            .collect()
     }
 
     #[test]
     fn only_one_well_formed_bearer_token_counts() {
         let token = mint_token();
         assert_eq!(token.len(), 47);
-        assert_eq!(bearer(&headers(&[&format!("Bearer {token}")])), Some(token.as_str()));
-        assert_eq!(bearer(&headers(&[&format!("bearer  {token}")])), Some(token.as_str()));
+        assert_eq!(
+            bearer(&headers(&[&format!("Bearer {token}")])),
+            Some(token.as_str())
+        );
+        assert_eq!(
+            bearer(&headers(&[&format!("bearer  {token}")])),
+            Some(token.as_str())
+        );
         assert_eq!(bearer(&headers(&[])), None);
         assert_eq!(bearer(&headers(&[&format!("Basic {token}")])), None);
         assert_eq!(bearer(&headers(&[&format!("Bearer {token}x")])), None);

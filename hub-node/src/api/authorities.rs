@@ -14,7 +14,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use hub_core::limits::REGISTRATION_TTL;
 use hub_proto::api::authority::PROVISION_QUOTA_MAX;
-use hub_proto::api::{Authority, AuthorityCreate, AuthorityUpdate, Page, Provisioning, Registration};
+use hub_proto::api::{
+    Authority, AuthorityCreate, AuthorityUpdate, Page, Provisioning, Registration,
+};
 use hub_proto::id::{CaId, ProductId};
 use rand::Rng;
 use rustls::pki_types::CertificateDer;
@@ -47,9 +49,16 @@ pub async fn create_registration(
     rand::rng().fill_bytes(&mut code);
     let code = super::view::hex(&code);
     let expires_at = state.now().saturating_add(REGISTRATION_TTL);
-    let registration = records::Registration { org: scope.id(), code: code.clone(), expires_at };
+    let registration = records::Registration {
+        org: scope.id(),
+        code: code.clone(),
+        expires_at,
+    };
     state.store.create_registration(registration).await?;
-    Ok((StatusCode::CREATED, axum::Json(Registration { code, expires_at })))
+    Ok((
+        StatusCode::CREATED,
+        axum::Json(Registration { code, expires_at }),
+    ))
 }
 
 /// The product and quota of a provisioning, checked. A product of another org is as wrong as one that does not exist.
@@ -60,13 +69,17 @@ async fn provisioning(
 ) -> Answer<Option<(ProductId, u32)>> {
     let Some(asked) = asked else { return Ok(None) };
     if !(1..=PROVISION_QUOTA_MAX).contains(&asked.quota) {
-        return Err(Refused::field("/provision/quota", format!("must be from 1 to {PROVISION_QUOTA_MAX}")));
+        return Err(Refused::field(
+            "/provision/quota",
+            format!("must be from 1 to {PROVISION_QUOTA_MAX}"),
+        ));
     }
     match state.store.product(scope.product(&asked.product)?).await {
         Ok(product) => Ok(Some((product.id, asked.quota))),
-        Err(StoreError::NotFound { .. }) => {
-            Err(Refused::field("/provision/product", "the org has no product with this name"))
-        }
+        Err(StoreError::NotFound { .. }) => Err(Refused::field(
+            "/provision/product",
+            "the org has no product with this name",
+        )),
         Err(error) => Err(error.into()),
     }
 }
@@ -74,7 +87,11 @@ async fn provisioning(
 /// The code a verification certificate was made for: its common name.
 fn code_of(verification_pem: &str) -> Option<String> {
     let der = CertificateDer::from_pem_slice(verification_pem.as_bytes()).ok()?;
-    CertificateFacts::read(&der).ok()?.name.ok().map(|name| name.to_string())
+    CertificateFacts::read(&der)
+        .ok()?
+        .name
+        .ok()
+        .map(|name| name.to_string())
 }
 
 /// Register an authority: certificates it signs can be recognised as this org's.
@@ -89,7 +106,10 @@ pub async fn create_authority(
     let now = state.now();
     let provisioning = provisioning(&state, &scope, new.provision).await?;
     let code = code_of(&new.verification_pem).ok_or_else(|| {
-        Refused::field(format!("/{VERIFICATION_FIELD}"), "must be one certificate with a registration code as its common name")
+        Refused::field(
+            format!("/{VERIFICATION_FIELD}"),
+            "must be one certificate with a registration code as its common name",
+        )
     })?;
     let checked = check_authority(&new.certificate_pem, &new.verification_pem, &code, now)
         .map_err(|fault| Refused::field(format!("/{}", fault.field), fault.detail))?;
@@ -106,7 +126,9 @@ pub async fn list_authorities(
     State(state): State<ApiState>,
     paging: Paging,
 ) -> Answer<axum::Json<Page<Authority>>> {
-    Ok(axum::Json(paging.page(state.store.authorities(scope.id(), paging.query()).await?)))
+    Ok(axum::Json(paging.page(
+        state.store.authorities(scope.id(), paging.query()).await?,
+    )))
 }
 
 /// Show an authority.
@@ -117,7 +139,9 @@ pub async fn get_authority(
     State(state): State<ApiState>,
     At(at): At<AuthorityAt>,
 ) -> Answer<axum::Json<Authority>> {
-    Ok(axum::Json(state.store.authority(scope.id(), at.id).await?.into()))
+    Ok(axum::Json(
+        state.store.authority(scope.id(), at.id).await?.into(),
+    ))
 }
 
 /// Turn an authority's provisioning on or off.
@@ -133,7 +157,13 @@ pub async fn update_authority(
     // The authority is looked up first: what is not there has no wrong fields.
     state.store.authority(scope.id(), at.id).await?;
     let provisioning = provisioning(&state, &scope, update.provision).await?;
-    Ok(axum::Json(state.store.set_provisioning(scope.id(), at.id, provisioning).await?.into()))
+    Ok(axum::Json(
+        state
+            .store
+            .set_provisioning(scope.id(), at.id, provisioning)
+            .await?
+            .into(),
+    ))
 }
 
 /// Revoke an authority for good: sockets of devices it vouches for are closed.
@@ -145,6 +175,9 @@ pub async fn revoke_authority(
     State(state): State<ApiState>,
     At(at): At<AuthorityAt>,
 ) -> Answer<axum::Json<Authority>> {
-    let changed = state.store.revoke_authority(scope.id(), at.id, state.now()).await?;
+    let changed = state
+        .store
+        .revoke_authority(scope.id(), at.id, state.now())
+        .await?;
     Ok(axum::Json(state.committed(changed).await.into()))
 }

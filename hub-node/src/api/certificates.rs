@@ -53,8 +53,14 @@ pub async fn list_certificates(
     State(state): State<ApiState>,
     At(at): At<DeviceAt>,
 ) -> Answer<axum::Json<Page<Certificate>>> {
-    let rows = state.store.certificates(scope.device(&at.product, &at.device)?).await?;
-    Ok(axum::Json(Page { items: rows.into_iter().map(Into::into).collect(), next_cursor: None }))
+    let rows = state
+        .store
+        .certificates(scope.device(&at.product, &at.device)?)
+        .await?;
+    Ok(axum::Json(Page {
+        items: rows.into_iter().map(Into::into).collect(),
+        next_cursor: None,
+    }))
 }
 
 /// Revoke a certificate for good; a socket that it opened is closed.
@@ -67,7 +73,12 @@ pub async fn revoke_certificate(
     At(at): At<CertificateAt>,
 ) -> Answer<axum::Json<Certificate>> {
     let path = scope.device(&at.product, &at.device)?;
-    let sha256 = view::unhex32(&at.sha256).ok_or(Refused::NotFound { what: "certificate" })?;
-    let changed = state.store.revoke_certificate(path, sha256, state.now()).await?;
+    let sha256 = view::unhex32(&at.sha256).ok_or(Refused::NotFound {
+        what: "certificate",
+    })?;
+    let changed = state
+        .store
+        .revoke_certificate(path, sha256, state.now())
+        .await?;
     Ok(axum::Json(state.committed(changed).await.into()))
 }

@@ -8,7 +8,7 @@ use super::problem::{Answer, Refused};
 use super::read::{At, Json};
 use super::scope::{Operator, Scope, Viewer};
 use super::{ApiState, view};
-use crate::store::records::{CommandQuery, NewCommand, Page as Rows, Command as Row};
+use crate::store::records::{Command as Row, CommandQuery, NewCommand, Page as Rows};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -33,29 +33,47 @@ pub struct CommandAt {
 /// What a call asks for, checked, as the store takes it.
 fn accepted(new: CommandCreate, call: CallId, now: Timestamp) -> Answer<NewCommand> {
     if is_reserved_command(&new.name) {
-        return Err(Refused::field("/name", "this name belongs to the device protocol"));
+        return Err(Refused::field(
+            "/name",
+            "this name belongs to the device protocol",
+        ));
     }
     let ttl_s = new.ttl_s.unwrap_or(TTL_DEFAULT_S);
     if !(1..=TTL_MAX_S).contains(&ttl_s) {
-        return Err(Refused::field("/ttl_s", format!("must be from 1 to {TTL_MAX_S}")));
+        return Err(Refused::field(
+            "/ttl_s",
+            format!("must be from 1 to {TTL_MAX_S}"),
+        ));
     }
     let args = match new.args {
         None => "{}".to_owned(),
         Some(args) => checked_args(args.get())?,
     };
     let expires_at = Timestamp::from_unix_micros(now.as_micros() + i64::from(ttl_s) * 1_000_000);
-    Ok(NewCommand { id: CommandId(call.0), name: new.name, args, expires_at, now })
+    Ok(NewCommand {
+        id: CommandId(call.0),
+        name: new.name,
+        args,
+        expires_at,
+        now,
+    })
 }
 
 /// Arguments are a JSON object (the whole body was checked for depth, duplicates and NUL already) that leaves room for `id`.
 fn checked_args(text: &str) -> Answer<String> {
     if text.len() > ARGS_BYTES_MAX {
-        return Err(Refused::field("/args", format!("must be at most {ARGS_BYTES_MAX} bytes")));
+        return Err(Refused::field(
+            "/args",
+            format!("must be at most {ARGS_BYTES_MAX} bytes"),
+        ));
     }
     let keys: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(text).map_err(|_| Refused::field("/args", "must be an object"))?;
     if keys.contains_key("id") {
-        return Err(Refused::field("/args/id", "devices get the command's own id under this key"));
+        return Err(Refused::field(
+            "/args/id",
+            "devices get the command's own id under this key",
+        ));
     }
     Ok(text.to_owned())
 }
@@ -130,7 +148,10 @@ async fn list(
     of: CommandQuery<'_>,
     paging: &Paging,
 ) -> Answer<axum::Json<Page<Command>>> {
-    let rows: Rows<Row> = state.store.commands(scope.id(), of, paging.query(), state.now()).await?;
+    let rows: Rows<Row> = state
+        .store
+        .commands(scope.id(), of, paging.query(), state.now())
+        .await?;
     Ok(axum::Json(paging.try_page(rows, view::command)?))
 }
 
@@ -156,7 +177,10 @@ pub async fn list_executions(
     At(at): At<CommandAt>,
     paging: Paging,
 ) -> Answer<axum::Json<Page<Execution>>> {
-    let rows = state.store.executions(scope.id(), at.id, paging.query(), state.now()).await?;
+    let rows = state
+        .store
+        .executions(scope.id(), at.id, paging.query(), state.now())
+        .await?;
     Ok(axum::Json(paging.page(rows)))
 }
 
@@ -169,7 +193,10 @@ pub async fn cancel_command(
     State(state): State<ApiState>,
     At(at): At<CommandAt>,
 ) -> Answer<axum::Json<Command>> {
-    let changed = state.store.cancel_command(scope.id(), at.id, state.now()).await?;
+    let changed = state
+        .store
+        .cancel_command(scope.id(), at.id, state.now())
+        .await?;
     Ok(axum::Json(view::command(state.committed(changed).await)?))
 }
 
@@ -179,7 +206,10 @@ mod tests {
 
     #[test]
     fn arguments_are_an_object_that_leaves_room_for_the_id() {
-        assert_eq!(checked_args("{\"a\": 12345678901234567890123}").unwrap(), "{\"a\": 12345678901234567890123}");
+        assert_eq!(
+            checked_args("{\"a\": 12345678901234567890123}").unwrap(),
+            "{\"a\": 12345678901234567890123}"
+        );
         for bad in ["[]", "null", "1", "\"x\"", "{\"id\":1}", "{\"i\\u0064\":1}"] {
             assert!(checked_args(bad).is_err(), "{bad}");
         }

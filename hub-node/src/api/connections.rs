@@ -17,5 +17,7 @@ pub async fn list_connections(
     State(state): State<ApiState>,
     paging: Paging,
 ) -> Answer<axum::Json<Page<Connection>>> {
-    Ok(axum::Json(paging.page(state.store.connections(scope.id(), paging.query()).await?)))
+    Ok(axum::Json(paging.page(
+        state.store.connections(scope.id(), paging.query()).await?,
+    )))
 }

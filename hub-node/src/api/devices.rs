@@ -36,7 +36,10 @@ pub async fn create_device(
     Json(new): Json<DeviceCreate>,
 ) -> Answer<(StatusCode, axum::Json<Device>)> {
     new_name(&new.name, "/name")?;
-    let device = state.store.create_device(scope.product(&at.product)?, &new.name).await?;
+    let device = state
+        .store
+        .create_device(scope.product(&at.product)?, &new.name)
+        .await?;
     Ok((StatusCode::CREATED, axum::Json(device.into())))
 }
 
@@ -50,7 +53,10 @@ pub async fn list_devices(
     At(at): At<ProductAt>,
     paging: Paging,
 ) -> Answer<axum::Json<Page<Device>>> {
-    let page = state.store.devices(scope.product(&at.product)?, paging.query()).await?;
+    let page = state
+        .store
+        .devices(scope.product(&at.product)?, paging.query())
+        .await?;
     Ok(axum::Json(paging.page(page)))
 }
 
@@ -63,7 +69,13 @@ pub async fn get_device(
     State(state): State<ApiState>,
     At(at): At<DeviceAt>,
 ) -> Answer<axum::Json<Device>> {
-    Ok(axum::Json(state.store.device(scope.device(&at.product, &at.device)?).await?.into()))
+    Ok(axum::Json(
+        state
+            .store
+            .device(scope.device(&at.product, &at.device)?)
+            .await?
+            .into(),
+    ))
 }
 
 /// Delete a device with all that belongs to it; its socket is closed.
@@ -74,7 +86,10 @@ pub async fn delete_device(
     State(state): State<ApiState>,
     At(at): At<DeviceAt>,
 ) -> Answer<StatusCode> {
-    let changed = state.store.delete_device(scope.device(&at.product, &at.device)?).await?;
+    let changed = state
+        .store
+        .delete_device(scope.device(&at.product, &at.device)?)
+        .await?;
     state.committed(changed).await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -89,7 +104,10 @@ pub async fn revoke_device(
     At(at): At<DeviceAt>,
 ) -> Answer<axum::Json<Device>> {
     let path = scope.device(&at.product, &at.device)?;
-    let changed = state.store.set_device_revoked(path, true, state.now()).await?;
+    let changed = state
+        .store
+        .set_device_revoked(path, true, state.now())
+        .await?;
     Ok(axum::Json(state.committed(changed).await.into()))
 }
 
@@ -103,7 +121,10 @@ pub async fn reinstate_device(
     At(at): At<DeviceAt>,
 ) -> Answer<axum::Json<Device>> {
     let path = scope.device(&at.product, &at.device)?;
-    let changed = state.store.set_device_revoked(path, false, state.now()).await?;
+    let changed = state
+        .store
+        .set_device_revoked(path, false, state.now())
+        .await?;
     Ok(axum::Json(state.committed(changed).await.into()))
 }
 
@@ -119,7 +140,11 @@ pub async fn target_device(
 ) -> Answer<axum::Json<Device>> {
     let uuid = target.firmware.map(|uuid| uuid.to_string());
     let path = scope.device(&at.product, &at.device)?;
-    let changed = state.store.set_device_target(path, uuid.as_deref()).await.map_err(targeted)?;
+    let changed = state
+        .store
+        .set_device_target(path, uuid.as_deref())
+        .await
+        .map_err(targeted)?;
     Ok(axum::Json(state.committed(changed).await.into()))
 }
 
@@ -132,7 +157,12 @@ pub async fn get_connection(
     State(state): State<ApiState>,
     At(at): At<DeviceAt>,
 ) -> Answer<axum::Json<Connection>> {
-    let device = state.store.device(scope.device(&at.product, &at.device)?).await?;
-    let connection = device.connection.ok_or(Refused::NotFound { what: "connection" })?;
+    let device = state
+        .store
+        .device(scope.device(&at.product, &at.device)?)
+        .await?;
+    let connection = device
+        .connection
+        .ok_or(Refused::NotFound { what: "connection" })?;
     Ok(axum::Json(connection.into()))
 }

@@ -10,7 +10,7 @@ use super::problem::{Answer, Refused};
 use super::read::At;
 use super::scope::{Admin, Viewer};
 use crate::blobs::BlobId;
-use crate::intake::{Intaken, IntakeError, intake};
+use crate::intake::{IntakeError, Intaken, intake};
 use crate::store::records::{NewFirmware, SigningKey};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -39,13 +39,20 @@ fn refused(error: IntakeError) -> Refused {
     match error {
         IntakeError::Refused(fault) => Refused::BadFirmware(with_causes(&fault)),
         IntakeError::TooLarge { limit } => Refused::TooLarge { bytes_max: limit },
-        IntakeError::Stalled | IntakeError::Broken(_) => {
-            Refused::BadRequest { code: "body_cut_short", detail: error.to_string() }
-        }
-        IntakeError::Busy => Refused::Unavailable { code: "busy", detail: "too many uploads at a time" },
+        IntakeError::Stalled | IntakeError::Broken(_) => Refused::BadRequest {
+            code: "body_cut_short",
+            detail: error.to_string(),
+        },
+        IntakeError::Busy => Refused::Unavailable {
+            code: "busy",
+            detail: "too many uploads at a time",
+        },
         IntakeError::Storage(source) => {
             tracing::error!(error = &source as &dyn Error, "an upload cannot be stored");
-            Refused::Unavailable { code: "storage_unavailable", detail: "the hub cannot store firmware now" }
+            Refused::Unavailable {
+                code: "storage_unavailable",
+                detail: "the hub cannot store firmware now",
+            }
         }
     }
 }
@@ -69,7 +76,9 @@ fn row(firmware: &hub_firmware::Firmware, keys: &[SigningKey]) -> Answer<NewFirm
         ("vcs", metadata.vcs),
         ("misc", metadata.misc),
     ];
-    let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let named = named
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
     let extra: BTreeMap<String, String> = metadata.extra.into_iter().chain(named).collect();
     Ok(NewFirmware {
         uuid: firmware.uuid.to_string(),
@@ -105,9 +114,15 @@ pub async fn upload_firmware(
     }
     let body = request.into_body().into_data_stream();
     let Intaken { firmware, blob } =
-        intake(body, state.limits.firmware_bytes_max, &usable, &state.blobs).await.map_err(refused)?;
+        intake(body, state.limits.firmware_bytes_max, &usable, &state.blobs)
+            .await
+            .map_err(refused)?;
     let stored = match row(&firmware, &keys) {
-        Ok(row) => state.store.create_firmware(path, row).await.map_err(Refused::from),
+        Ok(row) => state
+            .store
+            .create_firmware(path, row)
+            .await
+            .map_err(Refused::from),
         Err(error) => Err(error),
     };
     match stored {
@@ -116,7 +131,10 @@ pub async fn upload_firmware(
         Err(error @ (Refused::Unavailable { .. } | Refused::Internal)) => Err(error),
         Err(error) => {
             if let Err(source) = blob.discard().await {
-                tracing::warn!(error = &source as &dyn Error, "the file of a refused upload stays");
+                tracing::warn!(
+                    error = &source as &dyn Error,
+                    "the file of a refused upload stays"
+                );
             }
             Err(error)
         }
@@ -133,7 +151,10 @@ pub async fn list_firmware(
     At(at): At<ProductAt>,
     paging: Paging,
 ) -> Answer<axum::Json<Page<Firmware>>> {
-    let page = state.store.firmwares(scope.product(&at.product)?, paging.query()).await?;
+    let page = state
+        .store
+        .firmwares(scope.product(&at.product)?, paging.query())
+        .await?;
     Ok(axum::Json(paging.page(page)))
 }
 
@@ -146,7 +167,10 @@ pub async fn get_firmware(
     State(state): State<ApiState>,
     At(at): At<FirmwareAt>,
 ) -> Answer<axum::Json<Firmware>> {
-    let record = state.store.firmware(scope.product(&at.product)?, &at.uuid.to_string()).await?;
+    let record = state
+        .store
+        .firmware(scope.product(&at.product)?, &at.uuid.to_string())
+        .await?;
     Ok(axum::Json(record.into()))
 }
 
@@ -164,7 +188,10 @@ pub async fn delete_firmware(
     let unused = state.store.delete_firmware(path, &uuid).await?;
     if unused && let Err(source) = state.blobs.delete(BlobId(sha256)).await {
         // The row is gone, which is what was asked; the file only takes room.
-        tracing::warn!(error = &source as &dyn Error, "the file of a deleted firmware stays");
+        tracing::warn!(
+            error = &source as &dyn Error,
+            "the file of a deleted firmware stays"
+        );
     }
     Ok(StatusCode::NO_CONTENT)
 }

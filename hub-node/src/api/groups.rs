@@ -10,7 +10,9 @@ use crate::store::records::NewGroup;
 use axum::extract::State;
 use axum::http::StatusCode;
 use hub_proto::api::group::{MEMBERS_ADD_MAX, PRIORITY_MAX};
-use hub_proto::api::{Device, Group, GroupCreate, GroupUpdate, MembersAdd, MembersAdded, Page, TargetSet};
+use hub_proto::api::{
+    Device, Group, GroupCreate, GroupUpdate, MembersAdd, MembersAdded, Page, TargetSet,
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -46,7 +48,10 @@ fn priority(value: i32) -> Answer<i32> {
     if (-PRIORITY_MAX..=PRIORITY_MAX).contains(&value) {
         return Ok(value);
     }
-    Err(Refused::field("/priority", format!("must be from -{PRIORITY_MAX} to {PRIORITY_MAX}")))
+    Err(Refused::field(
+        "/priority",
+        format!("must be from -{PRIORITY_MAX} to {PRIORITY_MAX}"),
+    ))
 }
 
 /// Make a group.
@@ -60,8 +65,14 @@ pub async fn create_group(
     Json(new): Json<GroupCreate>,
 ) -> Answer<(StatusCode, axum::Json<Group>)> {
     new_name(&new.name, "/name")?;
-    let group = NewGroup { name: new.name, priority: priority(new.priority)? };
-    let group = state.store.create_group(scope.product(&at.product)?, group).await?;
+    let group = NewGroup {
+        name: new.name,
+        priority: priority(new.priority)?,
+    };
+    let group = state
+        .store
+        .create_group(scope.product(&at.product)?, group)
+        .await?;
     Ok((StatusCode::CREATED, axum::Json(group.into())))
 }
 
@@ -75,7 +86,10 @@ pub async fn list_groups(
     At(at): At<ProductAt>,
     paging: Paging,
 ) -> Answer<axum::Json<Page<Group>>> {
-    let page = state.store.groups(scope.product(&at.product)?, paging.query()).await?;
+    let page = state
+        .store
+        .groups(scope.product(&at.product)?, paging.query())
+        .await?;
     Ok(axum::Json(paging.page(page)))
 }
 
@@ -88,7 +102,13 @@ pub async fn get_group(
     State(state): State<ApiState>,
     At(at): At<GroupAt>,
 ) -> Answer<axum::Json<Group>> {
-    Ok(axum::Json(state.store.group(scope.group(&at.product, &at.group)?).await?.into()))
+    Ok(axum::Json(
+        state
+            .store
+            .group(scope.group(&at.product, &at.group)?)
+            .await?
+            .into(),
+    ))
 }
 
 /// Change a group's priority.
@@ -102,7 +122,10 @@ pub async fn update_group(
     Json(update): Json<GroupUpdate>,
 ) -> Answer<axum::Json<Group>> {
     let path = scope.group(&at.product, &at.group)?;
-    let changed = state.store.set_group_priority(path, priority(update.priority)?).await?;
+    let changed = state
+        .store
+        .set_group_priority(path, priority(update.priority)?)
+        .await?;
     Ok(axum::Json(state.committed(changed).await.into()))
 }
 
@@ -114,7 +137,10 @@ pub async fn delete_group(
     State(state): State<ApiState>,
     At(at): At<GroupAt>,
 ) -> Answer<StatusCode> {
-    let changed = state.store.delete_group(scope.group(&at.product, &at.group)?).await?;
+    let changed = state
+        .store
+        .delete_group(scope.group(&at.product, &at.group)?)
+        .await?;
     state.committed(changed).await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -131,7 +157,11 @@ pub async fn target_group(
 ) -> Answer<axum::Json<Group>> {
     let uuid = target.firmware.map(|uuid| uuid.to_string());
     let path = scope.group(&at.product, &at.group)?;
-    let changed = state.store.set_group_target(path, uuid.as_deref()).await.map_err(targeted)?;
+    let changed = state
+        .store
+        .set_group_target(path, uuid.as_deref())
+        .await
+        .map_err(targeted)?;
     Ok(axum::Json(state.committed(changed).await.into()))
 }
 
@@ -145,7 +175,10 @@ pub async fn list_members(
     At(at): At<GroupAt>,
     paging: Paging,
 ) -> Answer<axum::Json<Page<Device>>> {
-    let page = state.store.members(scope.group(&at.product, &at.group)?, paging.query()).await?;
+    let page = state
+        .store
+        .members(scope.group(&at.product, &at.group)?, paging.query())
+        .await?;
     Ok(axum::Json(paging.page(page)))
 }
 
@@ -160,13 +193,21 @@ pub async fn add_members(
     Json(members): Json<MembersAdd>,
 ) -> Answer<axum::Json<MembersAdded>> {
     if !(1..=MEMBERS_ADD_MAX).contains(&members.devices.len()) {
-        return Err(Refused::field("/devices", format!("must hold 1 to {MEMBERS_ADD_MAX} names")));
+        return Err(Refused::field(
+            "/devices",
+            format!("must hold 1 to {MEMBERS_ADD_MAX} names"),
+        ));
     }
     let mut names: Vec<&str> = members.devices.iter().map(|name| &**name).collect();
     names.sort_unstable();
     names.dedup();
-    let changed = state.store.add_members(scope.group(&at.product, &at.group)?, &names).await?;
-    Ok(axum::Json(MembersAdded { added: state.committed(changed).await }))
+    let changed = state
+        .store
+        .add_members(scope.group(&at.product, &at.group)?, &names)
+        .await?;
+    Ok(axum::Json(MembersAdded {
+        added: state.committed(changed).await,
+    }))
 }
 
 /// Make a device a member; it may be one already.
@@ -193,7 +234,10 @@ pub async fn delete_member(
     At(at): At<MemberAt>,
 ) -> Answer<StatusCode> {
     scope.device(&at.product, &at.device)?;
-    let changed = state.store.remove_member(scope.group(&at.product, &at.group)?, &at.device).await?;
+    let changed = state
+        .store
+        .remove_member(scope.group(&at.product, &at.group)?, &at.device)
+        .await?;
     state.committed(changed).await;
     Ok(StatusCode::NO_CONTENT)
 }

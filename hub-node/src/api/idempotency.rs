@@ -58,7 +58,11 @@ impl Flights {
             Arc::clone(all.entry(scope.clone()).or_default())
         };
         // Made before the wait, so that a caller who gives up leaves nothing behind.
-        let mut flight = Flight { all: self.clone(), scope, guard: None };
+        let mut flight = Flight {
+            all: self.clone(),
+            scope,
+            guard: None,
+        };
         match tokio::time::timeout(wait_max, lock.lock_owned()).await {
             Ok(guard) => {
                 flight.guard = Some(guard);
@@ -76,7 +80,10 @@ impl Drop for Flight {
     fn drop(&mut self) {
         self.guard = None;
         let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.get(&self.scope).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+        if all
+            .get(&self.scope)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
             all.remove(&self.scope);
         }
     }
@@ -84,16 +91,21 @@ impl Drop for Flight {
 
 fn key_of(headers: &HeaderMap) -> Result<Option<String>, Refused> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     let text = value.to_str().ok().filter(|text| {
         values.next().is_none()
             && (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&text.len())
             && text.bytes().all(|b| (b' '..=b'~').contains(&b))
     });
-    text.map(|text| Some(text.to_owned())).ok_or_else(|| Refused::BadRequest {
-        code: "bad_idempotency_key",
-        detail: format!("an idempotency key is 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable characters, once"),
-    })
+    text.map(|text| Some(text.to_owned()))
+        .ok_or_else(|| Refused::BadRequest {
+            code: "bad_idempotency_key",
+            detail: format!(
+                "an idempotency key is 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable characters, once"
+            ),
+        })
 }
 
 /// What makes two calls the same: the caller's token, the method, the path and the body.
@@ -117,7 +129,9 @@ fn sealing_key(caller: &Caller) -> Option<RandomizedNonceKey> {
 
 fn seal(caller: &Caller, digest: &[u8; 32], body: &[u8]) -> Option<Vec<u8>> {
     let mut sealed = body.to_vec();
-    let nonce = sealing_key(caller)?.seal_in_place_append_tag(Aad::from(digest), &mut sealed).ok()?;
+    let nonce = sealing_key(caller)?
+        .seal_in_place_append_tag(Aad::from(digest), &mut sealed)
+        .ok()?;
     let mut stored = nonce.as_ref().to_vec();
     stored.append(&mut sealed);
     Some(stored)
@@ -127,11 +141,17 @@ fn unseal(caller: &Caller, digest: &[u8; 32], stored: &[u8]) -> Option<Vec<u8>> 
     let (nonce, sealed) = stored.split_at_checked(NONCE_LEN)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
     let mut sealed = sealed.to_vec();
-    let body = sealing_key(caller)?.open_in_place(nonce, Aad::from(digest), &mut sealed).ok()?;
+    let body = sealing_key(caller)?
+        .open_in_place(nonce, Aad::from(digest), &mut sealed)
+        .ok()?;
     Some(body.to_vec())
 }
 
-fn replayed(caller: &Caller, digest: [u8; 32], answer: &IdempotentAnswer) -> Result<Response, Refused> {
+fn replayed(
+    caller: &Caller,
+    digest: [u8; 32],
+    answer: &IdempotentAnswer,
+) -> Result<Response, Refused> {
     if answer.request_sha256 != digest {
         return Err(reused());
     }
@@ -142,7 +162,9 @@ fn replayed(caller: &Caller, digest: [u8; 32], answer: &IdempotentAnswer) -> Res
     } else {
         (status, [(CONTENT_TYPE, "application/json")], body).into_response()
     };
-    response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    response
+        .headers_mut()
+        .insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     Ok(response)
 }
 
@@ -154,28 +176,57 @@ fn reused() -> Refused {
 }
 
 /// Middleware over all calls with small bodies: gives every call its [`CallId`] and obeys `Idempotency-Key` on POST.
-pub async fn replay(State(state): State<ApiState>, mut request: Request, next: Next) -> Result<Response, Refused> {
-    let key = if request.method() == Method::POST { key_of(request.headers())? } else { None };
+pub async fn replay(
+    State(state): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Refused> {
+    let key = if request.method() == Method::POST {
+        key_of(request.headers())?
+    } else {
+        None
+    };
     let Some(key) = key else {
         request.extensions_mut().insert(CallId(Uuid::now_v7()));
         return Ok(next.run(request).await);
     };
-    let caller = request.extensions().get::<Caller>().cloned().ok_or(Refused::Unauthenticated)?;
+    let caller = request
+        .extensions()
+        .get::<Caller>()
+        .cloned()
+        .ok_or(Refused::Unauthenticated)?;
     let (mut parts, body) = request.into_parts();
     let body = whole_body(body).await?;
     let digest = digest_of(&caller, &parts.method, parts.uri.path(), &body);
     let scope = (caller.token.org, key);
-    let _flight = state.flights.enter(scope.clone(), state.limits.idempotency_wait_max).await?;
+    let _flight = state
+        .flights
+        .enter(scope.clone(), state.limits.idempotency_wait_max)
+        .await?;
 
-    let (org, answer_key, claim_key) = (scope.0, format!("answer:{}", scope.1), format!("claim:{}", scope.1));
-    if let Some(answer) = state.store.idempotent_answer(org, &answer_key, state.now()).await? {
+    let (org, answer_key, claim_key) = (
+        scope.0,
+        format!("answer:{}", scope.1),
+        format!("claim:{}", scope.1),
+    );
+    if let Some(answer) = state
+        .store
+        .idempotent_answer(org, &answer_key, state.now())
+        .await?
+    {
         return replayed(&caller, digest, &answer);
     }
-    parts.extensions.insert(claim(&state, org, &claim_key, digest).await?);
+    parts
+        .extensions
+        .insert(claim(&state, org, &claim_key, digest).await?);
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     if response.status() == StatusCode::CONFLICT {
         // Another node may have carried out this very call meanwhile.
-        if let Some(answer) = state.store.idempotent_answer(org, &answer_key, state.now()).await? {
+        if let Some(answer) = state
+            .store
+            .idempotent_answer(org, &answer_key, state.now())
+            .await?
+        {
             return replayed(&caller, digest, &answer);
         }
     }
@@ -183,23 +234,44 @@ pub async fn replay(State(state): State<ApiState>, mut request: Request, next: N
         return Ok(response);
     }
     let (parts, body) = response.into_parts();
-    let body = axum::body::to_bytes(body, API_ANSWER_BYTES_MAX).await.map_err(|_| Refused::Internal)?;
-    remember(&state, &caller, org, &answer_key, digest, parts.status, &body).await;
+    let body = axum::body::to_bytes(body, API_ANSWER_BYTES_MAX)
+        .await
+        .map_err(|_| Refused::Internal)?;
+    remember(
+        &state,
+        &caller,
+        org,
+        &answer_key,
+        digest,
+        parts.status,
+        &body,
+    )
+    .await;
     Ok(Response::from_parts(parts, Body::from(body)))
 }
 
 /// Claims a key for this call and gives its call id: a new one, or that of the call that claimed it before.
-async fn claim(state: &ApiState, org: Option<OrgId>, key: &str, digest: [u8; 32]) -> Result<CallId, Refused> {
+async fn claim(
+    state: &ApiState,
+    org: Option<OrgId>,
+    key: &str,
+    digest: [u8; 32],
+) -> Result<CallId, Refused> {
     let own = IdempotentAnswer {
         request_sha256: digest,
         status: StatusCode::ACCEPTED.as_u16(),
         body: Uuid::now_v7().as_bytes().to_vec(),
     };
-    let first = state.store.remember_answer(org, key, own, state.now()).await?;
+    let first = state
+        .store
+        .remember_answer(org, key, own, state.now())
+        .await?;
     if first.request_sha256 != digest {
         return Err(reused());
     }
-    Uuid::from_slice(&first.body).map(CallId).map_err(|_| Refused::Internal)
+    Uuid::from_slice(&first.body)
+        .map(CallId)
+        .map_err(|_| Refused::Internal)
 }
 
 /// Keeps an answer for repetitions. The call is done whether or not this works.
@@ -216,9 +288,20 @@ async fn remember(
         tracing::error!("an answer could not be sealed");
         return;
     };
-    let answer = IdempotentAnswer { request_sha256: digest, status: status.as_u16(), body };
-    if let Err(error) = state.store.remember_answer(org, key, answer, state.now()).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "an answer could not be remembered");
+    let answer = IdempotentAnswer {
+        request_sha256: digest,
+        status: status.as_u16(),
+        body,
+    };
+    if let Err(error) = state
+        .store
+        .remember_answer(org, key, answer, state.now())
+        .await
+    {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "an answer could not be remembered"
+        );
     }
 }
 
@@ -238,7 +321,10 @@ mod tests {
             created_at: Timestamp::from_unix_micros(0),
             expires_at: None,
         };
-        Caller { token: Arc::new(token), secret: secret.into() }
+        Caller {
+            token: Arc::new(token),
+            secret: secret.into(),
+        }
     }
 
     #[test]
@@ -246,7 +332,10 @@ mod tests {
         let (own, other) = (caller("hub_a"), caller("hub_b"));
         let sealed = seal(&own, &[1; 32], b"{\"token\":\"secret\"}").unwrap();
         assert!(!sealed.windows(6).any(|w| w == b"secret"));
-        assert_eq!(unseal(&own, &[1; 32], &sealed).as_deref(), Some(&b"{\"token\":\"secret\"}"[..]));
+        assert_eq!(
+            unseal(&own, &[1; 32], &sealed).as_deref(),
+            Some(&b"{\"token\":\"secret\"}"[..])
+        );
         assert_eq!(unseal(&own, &[2; 32], &sealed), None);
         assert_eq!(unseal(&other, &[1; 32], &sealed), None);
         assert_eq!(unseal(&own, &[1; 32], &sealed[..5]), None);
@@ -271,8 +360,17 @@ mod tests {
     async fn a_flight_ends_without_a_trace() {
         let flights = Flights::default();
         let scope = (Some(OrgId(1)), "k".to_owned());
-        let first = flights.enter(scope.clone(), Duration::from_secs(1)).await.ok().unwrap();
-        assert!(flights.enter(scope.clone(), Duration::from_millis(1)).await.is_err());
+        let first = flights
+            .enter(scope.clone(), Duration::from_secs(1))
+            .await
+            .ok()
+            .unwrap();
+        assert!(
+            flights
+                .enter(scope.clone(), Duration::from_millis(1))
+                .await
+                .is_err()
+        );
         drop(first);
         assert!(flights.enter(scope, Duration::from_secs(1)).await.is_ok());
         assert!(flights.0.lock().unwrap().is_empty());

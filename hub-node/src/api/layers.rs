@@ -3,7 +3,9 @@
 use super::ApiState;
 use super::problem::Refused;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -30,17 +32,28 @@ pub(super) fn trace_context() -> Option<TraceContext> {
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let well_formed = |value: &&HeaderValue| {
         (1..=REQUEST_ID_CHARS_MAX).contains(&value.len())
-            && value.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
+            && value
+                .as_bytes()
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
     };
-    headers.get(X_REQUEST_ID).filter(well_formed).cloned().unwrap_or_else(|| {
-        HeaderValue::from_str(&Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("none"))
-    })
+    headers
+        .get(X_REQUEST_ID)
+        .filter(well_formed)
+        .cloned()
+        .unwrap_or_else(|| {
+            HeaderValue::from_str(&Uuid::now_v7().to_string())
+                .unwrap_or(HeaderValue::from_static("none"))
+        })
 }
 
 /// The call's trace context by the W3C rules; anything malformed is no context.
 fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
     let parent = headers.get("traceparent")?.to_str().ok()?;
-    let state = headers.get("tracestate").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let state = headers
+        .get("tracestate")
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     TraceContext::new(parent, state)
 }
 
@@ -54,7 +67,10 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
     for (name, value) in [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (CACHE_CONTROL, "no-store"),
-        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
         (REFERRER_POLICY, "no-referrer"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
@@ -63,9 +79,16 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
 }
 
 /// Lets a bounded number of calls in, each for a bounded time.
-pub(super) async fn call_slot(State(state): State<ApiState>, request: Request, next: Next) -> Result<Response, Refused> {
+pub(super) async fn call_slot(
+    State(state): State<ApiState>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refused> {
     let Ok(_slot) = state.calls.try_acquire() else {
-        return Err(Refused::Unavailable { code: "busy", detail: "too many calls at a time" });
+        return Err(Refused::Unavailable {
+            code: "busy",
+            detail: "too many calls at a time",
+        });
     };
     in_time(state.limits.call_max, request, next).await
 }
@@ -82,7 +105,10 @@ pub(super) async fn upload_time(
 async fn in_time(time_max: Duration, request: Request, next: Next) -> Result<Response, Refused> {
     tokio::time::timeout(time_max, next.run(request))
         .await
-        .map_err(|_| Refused::Unavailable { code: "timeout", detail: "the call took too long" })
+        .map_err(|_| Refused::Unavailable {
+            code: "timeout",
+            detail: "the call took too long",
+        })
 }
 
 /// Answer where no route is.

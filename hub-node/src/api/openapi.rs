@@ -15,8 +15,11 @@ use utoipa_axum::router::OpenApiRouter;
 /// What the document says about the whole.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "hub", description = "The operators' API of hub: orgs, devices, groups, firmware and commands. \
-        Roles: viewer < operator < admin inside one org; root makes orgs. Every refusal is a problem document (RFC 9457)."),
+    info(
+        title = "hub",
+        description = "The operators' API of hub: orgs, devices, groups, firmware and commands. \
+        Roles: viewer < operator < admin inside one org; root makes orgs. Every refusal is a problem document (RFC 9457)."
+    ),
     components(schemas(hub_proto::api::Problem))
 )]
 struct Whole;
@@ -38,7 +41,12 @@ pub(super) fn finished(mut document: Document) -> Bytes {
     let components = document.components.get_or_insert_with(Components::new);
     components.add_security_scheme("bearer", bearer);
     for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.put, &mut item.delete, &mut item.patch];
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.delete,
+            &mut item.patch,
+        ];
         for operation in operations.into_iter().flatten() {
             add_refusals(operation);
         }
@@ -46,7 +54,10 @@ pub(super) fn finished(mut document: Document) -> Bytes {
             add_refusals(operation);
             // Uploads are idempotent by the firmware's own uuid.
             if operation.operation_id.as_deref() != Some("upload_firmware") {
-                operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
+                operation
+                    .parameters
+                    .get_or_insert_default()
+                    .push(RefOr::T(idempotency_key()));
             }
         }
     }
@@ -56,8 +67,14 @@ pub(super) fn finished(mut document: Document) -> Bytes {
 
 fn add_refusals(operation: &mut Operation) {
     let content = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
-    let response = ResponseBuilder::new().description("refused").content(PROBLEM_JSON, content).build();
-    operation.responses.responses.insert("default".to_owned(), RefOr::T(response));
+    let response = ResponseBuilder::new()
+        .description("refused")
+        .content(PROBLEM_JSON, content)
+        .build();
+    operation
+        .responses
+        .responses
+        .insert("default".to_owned(), RefOr::T(response));
 }
 
 fn idempotency_key() -> Parameter {

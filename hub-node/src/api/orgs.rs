@@ -1,7 +1,7 @@
 //! Orgs and their products.
 
-use super::problem::{Answer, Refused};
 use super::paging::{PageParams, Paging};
+use super::problem::{Answer, Refused};
 use super::read::{At, Json};
 use super::scope::{Admin, Root, Viewer};
 use super::{ApiState, new_name};
@@ -14,7 +14,10 @@ use utoipa::IntoParams;
 /// Path of an org.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "the org is resolved by the scope; this describes it in the OpenAPI document")]
+#[expect(
+    dead_code,
+    reason = "the org is resolved by the scope; this describes it in the OpenAPI document"
+)]
 pub struct OrgAt {
     /// Name of the org.
     org: String,
@@ -47,8 +50,14 @@ pub async fn create_org(
 /// List all orgs.
 #[utoipa::path(get, path = "/orgs", tag = "orgs", security(("bearer" = ["root"])), params(PageParams),
     responses((status = 200, description = "a page of orgs", body = Page<Org>)))]
-pub async fn list_orgs(_: Root, State(state): State<ApiState>, paging: Paging) -> Answer<axum::Json<Page<Org>>> {
-    Ok(axum::Json(paging.page(state.store.orgs(paging.query()).await?)))
+pub async fn list_orgs(
+    _: Root,
+    State(state): State<ApiState>,
+    paging: Paging,
+) -> Answer<axum::Json<Page<Org>>> {
+    Ok(axum::Json(
+        paging.page(state.store.orgs(paging.query()).await?),
+    ))
 }
 
 /// Show an org.
@@ -61,7 +70,11 @@ pub async fn get_org(Viewer(scope): Viewer) -> axum::Json<Org> {
 /// Delete an org that has no products.
 #[utoipa::path(delete, path = "/orgs/{org}", tag = "orgs", security(("bearer" = ["root"])), params(OrgAt),
     responses((status = 204, description = "deleted")))]
-pub async fn delete_org(Viewer(scope): Viewer, _: Root, State(state): State<ApiState>) -> Answer<StatusCode> {
+pub async fn delete_org(
+    Viewer(scope): Viewer,
+    _: Root,
+    State(state): State<ApiState>,
+) -> Answer<StatusCode> {
     state.store.delete_org(scope.id()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -87,7 +100,9 @@ pub async fn list_products(
     State(state): State<ApiState>,
     paging: Paging,
 ) -> Answer<axum::Json<Page<Product>>> {
-    Ok(axum::Json(paging.page(state.store.products(scope.id(), paging.query()).await?)))
+    Ok(axum::Json(paging.page(
+        state.store.products(scope.id(), paging.query()).await?,
+    )))
 }
 
 /// Show a product.
@@ -98,7 +113,13 @@ pub async fn get_product(
     State(state): State<ApiState>,
     At(at): At<ProductAt>,
 ) -> Answer<axum::Json<Product>> {
-    Ok(axum::Json(state.store.product(scope.product(&at.product)?).await?.into()))
+    Ok(axum::Json(
+        state
+            .store
+            .product(scope.product(&at.product)?)
+            .await?
+            .into(),
+    ))
 }
 
 /// Delete a product that has no devices, groups and firmware.
@@ -109,6 +130,9 @@ pub async fn delete_product(
     State(state): State<ApiState>,
     At(at): At<ProductAt>,
 ) -> Result<StatusCode, Refused> {
-    state.store.delete_product(scope.product(&at.product)?).await?;
+    state
+        .store
+        .delete_product(scope.product(&at.product)?)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -107,11 +107,17 @@ impl FromRequestParts<ApiState> for Paging {
             Some(text) => match text.parse::<usize>() {
                 Ok(limit) if (1..=PAGE_ITEMS_MAX).contains(&limit) => limit,
                 Ok(_) | Err(_) => {
-                    return Err(Refused::field("?limit", format!("must be a number from 1 to {PAGE_ITEMS_MAX}")));
+                    return Err(Refused::field(
+                        "?limit",
+                        format!("must be a number from 1 to {PAGE_ITEMS_MAX}"),
+                    ));
                 }
             },
         };
-        let list = List { path: parts.uri.path().to_owned(), epoch: state.store.epoch() };
+        let list = List {
+            path: parts.uri.path().to_owned(),
+            epoch: state.store.epoch(),
+        };
         let after = match cursor {
             None => None,
             Some(cursor) => Some(list.key(&cursor).ok_or_else(|| Refused::BadRequest {
@@ -119,7 +125,10 @@ impl FromRequestParts<ApiState> for Paging {
                 detail: "this cursor is not one of this list".to_owned(),
             })?),
         };
-        Ok(Self { query: PageQuery { after, limit }, list })
+        Ok(Self {
+            query: PageQuery { after, limit },
+            list,
+        })
     }
 }
 
@@ -129,12 +138,21 @@ mod tests {
 
     #[test]
     fn a_cursor_is_good_for_its_own_list_only() {
-        let list = List { path: "/api/v1/orgs/a/products".to_owned(), epoch: Epoch(7) };
+        let list = List {
+            path: "/api/v1/orgs/a/products".to_owned(),
+            epoch: Epoch(7),
+        };
         let cursor = list.cursor("42");
         assert_eq!(list.key(&cursor).as_deref(), Some("42"));
-        let other = List { path: "/api/v1/orgs/b/products".to_owned(), epoch: Epoch(7) };
+        let other = List {
+            path: "/api/v1/orgs/b/products".to_owned(),
+            epoch: Epoch(7),
+        };
         assert_eq!(other.key(&cursor), None);
-        let restored = List { path: list.path.clone(), epoch: Epoch(8) };
+        let restored = List {
+            path: list.path.clone(),
+            epoch: Epoch(8),
+        };
         assert_eq!(restored.key(&cursor), None);
         for at in 0..cursor.len() {
             let mut bytes = cursor.clone().into_bytes();

@@ -80,27 +80,64 @@ pub enum Refused {
 impl Refused {
     /// One wrong field of the body, by JSON pointer.
     pub fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::Invalid(vec![FieldProblem { pointer: pointer.into(), detail: detail.into() }])
+        Self::Invalid(vec![FieldProblem {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        }])
     }
 
     /// Status, code and title.
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::BadRequest { code, .. } => (StatusCode::BAD_REQUEST, code, "The request cannot be read"),
-            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "Not authenticated"),
+            Self::BadRequest { code, .. } => {
+                (StatusCode::BAD_REQUEST, code, "The request cannot be read")
+            }
+            Self::Unauthenticated => (
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "Not authenticated",
+            ),
             Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
             Self::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found", "Not found"),
             Self::NoRoute => (StatusCode::NOT_FOUND, "no_route", "No such route"),
-            Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "No such method on this route")
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "No such method on this route",
+            ),
+            Self::Conflict { code, .. } => (
+                StatusCode::CONFLICT,
+                code,
+                "In conflict with what is stored",
+            ),
+            Self::TooLarge { .. } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "Body too large",
+            ),
+            Self::NotJson => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "not_json",
+                "Unsupported media type",
+            ),
+            Self::Invalid(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid",
+                "Not acceptable",
+            ),
+            Self::BadFirmware(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "bad_firmware",
+                "Firmware refused",
+            ),
+            Self::Unavailable { code, .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, code, "Not available now")
             }
-            Self::Conflict { code, .. } => (StatusCode::CONFLICT, code, "In conflict with what is stored"),
-            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "Body too large"),
-            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", "Unsupported media type"),
-            Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Not acceptable"),
-            Self::BadFirmware(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_firmware", "Firmware refused"),
-            Self::Unavailable { code, .. } => (StatusCode::SERVICE_UNAVAILABLE, code, "Not available now"),
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Internal error",
+            ),
         }
     }
 
@@ -143,7 +180,10 @@ impl IntoResponse for Refused {
         let headers = response.headers_mut();
         match self {
             Self::Unauthenticated => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"hub\""));
+                headers.insert(
+                    WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Bearer realm=\"hub\""),
+                );
             }
             Self::Unavailable { .. } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(API_RETRY_AFTER_S));
@@ -174,7 +214,10 @@ impl From<StoreError> for Refused {
             StoreError::Conflict { code, detail } => Self::Conflict { code, detail },
             StoreError::Unavailable(source) => {
                 tracing::warn!(error = %source, "the database cannot answer an API call now");
-                Self::Unavailable { code: "store_unavailable", detail: "the database cannot answer now" }
+                Self::Unavailable {
+                    code: "store_unavailable",
+                    detail: "the database cannot answer now",
+                }
             }
             StoreError::Damaged { what } => {
                 tracing::error!(%what, "a stored row is damaged");

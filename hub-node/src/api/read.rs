@@ -31,29 +31,40 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for Json<T> {
 
 /// Reads a body of at most [`API_BODY_BYTES_MAX`]; a longer one is refused before it is held.
 pub(super) async fn whole_body(body: Body) -> Result<Bytes, Refused> {
-    let too_large = || Refused::TooLarge { bytes_max: API_BODY_BYTES_MAX as u64 };
+    let too_large = || Refused::TooLarge {
+        bytes_max: API_BODY_BYTES_MAX as u64,
+    };
     if body.size_hint().lower() > API_BODY_BYTES_MAX as u64 {
         return Err(too_large());
     }
-    axum::body::to_bytes(body, API_BODY_BYTES_MAX).await.map_err(|error| {
-        let source = std::error::Error::source(&error);
-        if source.is_some_and(|s| s.is::<http_body_util::LengthLimitError>()) {
-            too_large()
-        } else {
-            Refused::BadRequest { code: "body_cut_short", detail: "the body ended early".to_owned() }
-        }
-    })
+    axum::body::to_bytes(body, API_BODY_BYTES_MAX)
+        .await
+        .map_err(|error| {
+            let source = std::error::Error::source(&error);
+            if source.is_some_and(|s| s.is::<http_body_util::LengthLimitError>()) {
+                too_large()
+            } else {
+                Refused::BadRequest {
+                    code: "body_cut_short",
+                    detail: "the body ended early".to_owned(),
+                }
+            }
+        })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()) else { return false };
+    let Some(value) = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()) else {
+        return false;
+    };
     let essence = value.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
 }
 
 fn typed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
-    hub_proto::json::check(bytes)
-        .map_err(|fault| Refused::BadRequest { code: "bad_json", detail: fault.to_string() })?;
+    hub_proto::json::check(bytes).map_err(|fault| Refused::BadRequest {
+        code: "bad_json",
+        detail: fault.to_string(),
+    })?;
     let mut json = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let mut pointer = pointer(error.path());
@@ -64,7 +75,9 @@ fn typed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
             detail.truncate(at);
         }
         // An unknown field is reported on the object around it: name the field itself.
-        if let Some(name) = detail.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next())
+        if let Some(name) = detail
+            .strip_prefix("unknown field `")
+            .and_then(|rest| rest.split('`').next())
             && !pointer.ends_with(&format!("/{name}"))
         {
             pointer.push('/');
@@ -106,13 +119,24 @@ impl<T: DeserializeOwned + Send> FromRequestParts<ApiState> for At<T> {
 }
 
 /// The query's parameters by name, each at most once; unknown ones are refused.
-pub(super) fn query_pairs<const N: usize>(uri: &Uri, known: [&str; N]) -> Result<[Option<String>; N], Refused> {
+pub(super) fn query_pairs<const N: usize>(
+    uri: &Uri,
+    known: [&str; N],
+) -> Result<[Option<String>; N], Refused> {
     let mut values = [const { None }; N];
     let wrong = |name: &str, detail: &str| {
-        Refused::Invalid(vec![FieldProblem { pointer: format!("?{name}"), detail: detail.to_owned() }])
+        Refused::Invalid(vec![FieldProblem {
+            pointer: format!("?{name}"),
+            detail: detail.to_owned(),
+        }])
     };
-    let Ok(axum::extract::Query(pairs)) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri) else {
-        return Err(Refused::BadRequest { code: "bad_query", detail: "the query cannot be read".to_owned() });
+    let Ok(axum::extract::Query(pairs)) =
+        axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
+    else {
+        return Err(Refused::BadRequest {
+            code: "bad_query",
+            detail: "the query cannot be read".to_owned(),
+        });
     };
     for (name, value) in pairs {
         match known.iter().position(|k| *k == name) {

@@ -29,7 +29,10 @@ impl Scope {
     /// A product of this org by name. A name that no product can have is `NotFound`.
     pub fn product<'a>(&self, product: &'a str) -> Result<ProductPath<'a>, Refused> {
         named(product, "product")?;
-        Ok(ProductPath { org: self.org.id, product })
+        Ok(ProductPath {
+            org: self.org.id,
+            product,
+        })
     }
 
     /// A device of this org by name.
@@ -58,8 +61,13 @@ fn named(name: &str, what: &'static str) -> Result<(), Refused> {
 async fn scope(parts: &mut Parts, state: &ApiState, needs: Role) -> Result<Scope, Refused> {
     let caller = caller(parts)?;
     let missing = || Refused::NotFound { what: "org" };
-    let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| missing())?;
-    let (_, name) = params.iter().find(|(key, _)| *key == "org").ok_or_else(missing)?;
+    let params = RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|_| missing())?;
+    let (_, name) = params
+        .iter()
+        .find(|(key, _)| *key == "org")
+        .ok_or_else(missing)?;
     named(name, "org")?;
     let org = state.store.org(name).await?;
     if !caller.sees(org.id) {
@@ -70,7 +78,11 @@ async fn scope(parts: &mut Parts, state: &ApiState, needs: Role) -> Result<Scope
 }
 
 fn caller(parts: &Parts) -> Result<Caller, Refused> {
-    parts.extensions.get::<Caller>().cloned().ok_or(Refused::Unauthenticated)
+    parts
+        .extensions
+        .get::<Caller>()
+        .cloned()
+        .ok_or(Refused::Unauthenticated)
 }
 
 macro_rules! scope_of {

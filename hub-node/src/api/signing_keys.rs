@@ -28,9 +28,12 @@ pub struct SigningKeyAt {
 /// A public key that can verify: 32 bytes that are a point of the curve, and not one of its weak points.
 fn public_key(text: &str) -> Answer<[u8; 32]> {
     let wrong = |detail: &str| Refused::field("/public_key", detail);
-    let bytes = STANDARD.decode(text.trim()).map_err(|_| wrong("must be base64"))?;
+    let bytes = STANDARD
+        .decode(text.trim())
+        .map_err(|_| wrong("must be base64"))?;
     let bytes: [u8; 32] = bytes.try_into().map_err(|_| wrong("must be 32 bytes"))?;
-    let key = ed25519_dalek::VerifyingKey::from_bytes(&bytes).map_err(|_| wrong("must be an Ed25519 public key"))?;
+    let key = ed25519_dalek::VerifyingKey::from_bytes(&bytes)
+        .map_err(|_| wrong("must be an Ed25519 public key"))?;
     if key.is_weak() {
         return Err(wrong("is a weak key: anything would verify with it"));
     }
@@ -46,7 +49,10 @@ pub async fn create_signing_key(
     State(state): State<ApiState>,
     Json(new): Json<SigningKeyCreate>,
 ) -> Answer<(StatusCode, axum::Json<SigningKey>)> {
-    let key = state.store.create_signing_key(scope.id(), &new.name, public_key(&new.public_key)?).await?;
+    let key = state
+        .store
+        .create_signing_key(scope.id(), &new.name, public_key(&new.public_key)?)
+        .await?;
     Ok((StatusCode::CREATED, axum::Json(key.into())))
 }
 
@@ -58,7 +64,10 @@ pub async fn list_signing_keys(
     State(state): State<ApiState>,
 ) -> Answer<axum::Json<Page<SigningKey>>> {
     let keys = state.store.signing_keys(scope.id()).await?;
-    Ok(axum::Json(Page { items: keys.into_iter().map(Into::into).collect(), next_cursor: None }))
+    Ok(axum::Json(Page {
+        items: keys.into_iter().map(Into::into).collect(),
+        next_cursor: None,
+    }))
 }
 
 /// Remove a signing key; firmware signed with it stays.
@@ -80,10 +89,18 @@ mod tests {
     #[test]
     fn only_keys_that_can_verify_are_taken() {
         let good = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key();
-        assert_eq!(public_key(&STANDARD.encode(good.as_bytes())).unwrap(), *good.as_bytes());
+        assert_eq!(
+            public_key(&STANDARD.encode(good.as_bytes())).unwrap(),
+            *good.as_bytes()
+        );
         let mut weak = [0_u8; 32];
         weak[0] = 1;
-        for bad in [String::new(), "!".to_owned(), STANDARD.encode([1; 31]), STANDARD.encode(weak)] {
+        for bad in [
+            String::new(),
+            "!".to_owned(),
+            STANDARD.encode([1; 31]),
+            STANDARD.encode(weak),
+        ] {
             assert!(public_key(&bad).is_err(), "{bad}");
         }
     }

@@ -1,8 +1,9 @@
 //! The API over a real SQLite store, call by call: every answer is checked against the OpenAPI document it serves.
 
 mod cases;
-mod harness;
+mod client;
 mod happy;
+mod harness;
 mod idempotency;
 mod refusals;
 mod roles;

@@ -67,7 +67,9 @@ pub async fn list_tokens(
     State(state): State<ApiState>,
     paging: Paging,
 ) -> Answer<axum::Json<Page<Token>>> {
-    Ok(axum::Json(paging.page(state.store.tokens(scope.id(), paging.query()).await?)))
+    Ok(axum::Json(paging.page(
+        state.store.tokens(scope.id(), paging.query()).await?,
+    )))
 }
 
 /// Delete a token: it stops working at once.

@@ -9,11 +9,13 @@ use serde_json::value::RawValue;
 /// Lower-case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// The 32 bytes of 64 hexadecimal digits of either case.
@@ -31,13 +33,21 @@ pub(super) fn unhex32(text: &str) -> Option<[u8; 32]> {
 
 impl From<row::Org> for body::Org {
     fn from(org: row::Org) -> Self {
-        Self { id: org.id, name: org.name, created_at: org.created_at }
+        Self {
+            id: org.id,
+            name: org.name,
+            created_at: org.created_at,
+        }
     }
 }
 
 impl From<row::Product> for body::Product {
     fn from(product: row::Product) -> Self {
-        Self { id: product.id, name: product.name, created_at: product.created_at }
+        Self {
+            id: product.id,
+            name: product.name,
+            created_at: product.created_at,
+        }
     }
 }
 
@@ -75,13 +85,21 @@ impl From<row::Token> for body::Token {
 
 impl From<row::FirmwareName> for body::FirmwareName {
     fn from(firmware: row::FirmwareName) -> Self {
-        Self { uuid: firmware.uuid, version: firmware.version }
+        Self {
+            uuid: firmware.uuid,
+            version: firmware.version,
+        }
     }
 }
 
 impl From<row::UpdateState> for body::UpdateState {
     fn from(update: row::UpdateState) -> Self {
-        Self { status: update.status, progress: update.progress, error: update.error, at: update.at }
+        Self {
+            status: update.status,
+            progress: update.progress,
+            error: update.error,
+            at: update.at,
+        }
     }
 }
 
@@ -154,7 +172,9 @@ impl From<row::Authority> for body::Authority {
             subject: authority.subject,
             not_before: authority.not_before,
             not_after: authority.not_after,
-            provision: authority.provisioning.map(|(_, product, quota)| body::Provisioning { product, quota }),
+            provision: authority
+                .provisioning
+                .map(|(_, product, quota)| body::Provisioning { product, quota }),
             provisioned: authority.provisioned,
             revoked_at: authority.revoked_at,
             created_at: authority.created_at,
@@ -238,7 +258,10 @@ pub(super) fn command(command: row::Command) -> Result<body::Command, Refused> {
         counts: command
             .counts
             .into_iter()
-            .map(|(s, devices)| body::StateCount { state: state(s), devices })
+            .map(|(s, devices)| body::StateCount {
+                state: state(s),
+                devices,
+            })
             .collect(),
     })
 }

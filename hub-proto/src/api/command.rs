@@ -163,7 +163,13 @@ mod tests {
 
     #[test]
     fn events_of_the_protocol_are_no_command_names() {
-        for name in ["phx_join", "PHX_anything", "join", "Leave", "firmware_update"] {
+        for name in [
+            "phx_join",
+            "PHX_anything",
+            "join",
+            "Leave",
+            "firmware_update",
+        ] {
             assert!(is_reserved_command(name), "{name}");
         }
         for name in ["reboot", "identify", "logs", "joiner", "set-led"] {

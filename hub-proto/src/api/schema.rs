@@ -1,11 +1,14 @@
 //! OpenAPI schemas of the wire's own scalar types: each is one named component that bodies refer to.
 
-use crate::id::{CaId, CertId, CommandId, ConnGen, DeviceId, FirmwareId, GroupId, KeyId, OrgId, ProductId, TokenId};
+use crate::id::{
+    CaId, CertId, CommandId, ConnGen, DeviceId, FirmwareId, GroupId, KeyId, OrgId, ProductId,
+    TokenId,
+};
 use crate::slug::Slug;
 use crate::time::Timestamp;
 use std::borrow::Cow;
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 macro_rules! scalar {
@@ -47,8 +50,16 @@ scalar!(CertId, "CertId", integer("id of a certificate"));
 scalar!(KeyId, "KeyId", integer("id of a signing key"));
 scalar!(TokenId, "TokenId", integer("id of a token"));
 scalar!(ConnGen, "ConnGen", integer("generation of a connection"));
-scalar!(CommandId, "CommandId", text(KnownFormat::Uuid, "id of a command"));
-scalar!(Timestamp, "Timestamp", text(KnownFormat::DateTime, "RFC 3339, UTC"));
+scalar!(
+    CommandId,
+    "CommandId",
+    text(KnownFormat::Uuid, "id of a command")
+);
+scalar!(
+    Timestamp,
+    "Timestamp",
+    text(KnownFormat::DateTime, "RFC 3339, UTC")
+);
 scalar!(
     Slug,
     "Slug",

@@ -97,7 +97,13 @@ impl Hub {
             now,
             _dir: dir,
         };
-        let served = hub.raw(Request::get("/api/v1/openapi.json").body(Body::empty()).unwrap()).await;
+        let served = hub
+            .raw(
+                Request::get("/api/v1/openapi.json")
+                    .body(Body::empty())
+                    .unwrap(),
+            )
+            .await;
         assert_eq!(served.status, StatusCode::OK);
         assert!(served.body["openapi"].as_str().unwrap().starts_with("3.1."));
         hub.document = served.body;
@@ -114,15 +120,33 @@ impl Hub {
             assert!(parts.headers.contains_key(name), "{name} is missing");
         }
         if !parts.status.is_success() {
-            assert_eq!(parts.headers["content-type"], "application/problem+json", "{:?}", parts.status);
+            assert_eq!(
+                parts.headers["content-type"], "application/problem+json",
+                "{:?}",
+                parts.status
+            );
             assert_eq!(body["status"], parts.status.as_u16());
-            assert_eq!(body["type"], format!("urn:hub:problem:{}", body["code"].as_str().unwrap()));
+            assert_eq!(
+                body["type"],
+                format!("urn:hub:problem:{}", body["code"].as_str().unwrap())
+            );
         }
-        Reply { status: parts.status, headers: parts.headers, raw, body }
+        Reply {
+            status: parts.status,
+            headers: parts.headers,
+            raw,
+            body,
+        }
     }
 
     /// Calls `path` below `/api/v1`, and checks the answer against the operation's schema.
-    pub(super) async fn call(&self, method: &str, path: &str, token: &str, body: Option<&Value>) -> Reply {
+    pub(super) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        body: Option<&Value>,
+    ) -> Reply {
         self.call_with(method, path, token, body, &[]).await
     }
 
@@ -142,7 +166,9 @@ impl Hub {
             request = request.header(*name, *value);
         }
         let request = match body {
-            Some(body) => request.header("content-type", "application/json").body(Body::from(body.to_string())),
+            Some(body) => request
+                .header("content-type", "application/json")
+                .body(Body::from(body.to_string())),
             None => request.body(Body::empty()),
         };
         let reply = self.raw(request.unwrap()).await;
@@ -151,15 +177,27 @@ impl Hub {
     }
 
     /// A call that must succeed; gives the body.
-    pub(super) async fn ok(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> Value {
+    pub(super) async fn ok(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        body: Option<Value>,
+    ) -> Value {
         let reply = self.call(method, path, token, body.as_ref()).await;
-        assert!(reply.status.is_success(), "{method} {path}: {} {}", reply.status, reply.body);
+        assert!(
+            reply.status.is_success(),
+            "{method} {path}: {} {}",
+            reply.status,
+            reply.body
+        );
         reply.body
     }
 
     /// A call as root that must succeed.
     pub(super) async fn root(&self, method: &str, path: &str, body: Value) -> Value {
-        self.ok(method, path, &self.root, (!body.is_null()).then_some(body)).await
+        self.ok(method, path, &self.root, (!body.is_null()).then_some(body))
+            .await
     }
 
     /// All operations of the document: method, path template, operation.
@@ -177,30 +215,50 @@ impl Hub {
     pub(super) fn check(&self, method: &str, path: &str, reply: &Reply) {
         let path = path.split('?').next().unwrap();
         let fits = |template: &str| {
-            let (a, b): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
+            let (a, b): (Vec<_>, Vec<_>) =
+                (template.split('/').collect(), path.split('/').collect());
             a.len() == b.len() && a.iter().zip(&b).all(|(t, p)| t.starts_with('{') || t == p)
         };
-        let Some((_, _, operation)) = self.operations().into_iter().find(|(m, t, _)| m == method && fits(t)) else {
+        let Some((_, _, operation)) = self
+            .operations()
+            .into_iter()
+            .find(|(m, t, _)| m == method && fits(t))
+        else {
             return;
         };
         let id = operation["operationId"].as_str().unwrap().to_owned();
         let responses = &operation["responses"];
         let status = reply.status.as_u16().to_string();
         let described = responses.get(&status).unwrap_or_else(|| {
-            assert!(!reply.status.is_success(), "{id} answers {status}, which the document does not have");
+            assert!(
+                !reply.status.is_success(),
+                "{id} answers {status}, which the document does not have"
+            );
             &responses["default"]
         });
         let Some(content) = described.get("content") else {
-            assert!(reply.raw.is_empty(), "{id} answers a body that the document does not have");
+            assert!(
+                reply.raw.is_empty(),
+                "{id} answers a body that the document does not have"
+            );
             self.succeeded.lock().unwrap().insert(id);
             return;
         };
         let media = reply.headers["content-type"].to_str().unwrap();
-        let schema = &content.get(media).unwrap_or_else(|| panic!("{id}: {media} is not in the document"))["schema"];
+        let schema = &content
+            .get(media)
+            .unwrap_or_else(|| panic!("{id}: {media} is not in the document"))["schema"];
         let whole = json!({ "allOf": [schema], "components": self.document["components"] });
         let validator = jsonschema::validator_for(&whole).unwrap();
-        let errors: Vec<String> = validator.iter_errors(&reply.body).map(|error| error.to_string()).collect();
-        assert!(errors.is_empty(), "{id} {status}: {errors:?} in {}", reply.body);
+        let errors: Vec<String> = validator
+            .iter_errors(&reply.body)
+            .map(|error| error.to_string())
+            .collect();
+        assert!(
+            errors.is_empty(),
+            "{id} {status}: {errors:?} in {}",
+            reply.body
+        );
         if reply.status.is_success() {
             self.succeeded.lock().unwrap().insert(id);
         }

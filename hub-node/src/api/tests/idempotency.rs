@@ -6,7 +6,8 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 async fn post(hub: &Hub, path: &str, token: &str, key: &str, body: &Value) -> Reply {
-    hub.call_with("POST", path, token, Some(body), &[("idempotency-key", key)]).await
+    hub.call_with("POST", path, token, Some(body), &[("idempotency-key", key)])
+        .await
 }
 
 #[tokio::test]
@@ -22,7 +23,11 @@ async fn a_repeated_call_has_the_same_answer_and_one_effect() {
     assert!(!first.headers.contains_key("idempotent-replayed"));
     assert_eq!(again.headers["idempotent-replayed"], "true");
     let listed = hub.ok("GET", &path, &own.viewer, None).await;
-    assert_eq!(listed["items"].as_array().unwrap().len(), 2, "one besides the one of the fixture");
+    assert_eq!(
+        listed["items"].as_array().unwrap().len(),
+        2,
+        "one besides the one of the fixture"
+    );
 
     for (token, path, body) in [
         (&own.operator, path.clone(), json!({ "name": "logs" })),
@@ -30,11 +35,25 @@ async fn a_repeated_call_has_the_same_answer_and_one_effect() {
         (&own.admin, path.clone(), body.clone()),
     ] {
         let other = post(&hub, &path, token, "k 1", &body).await;
-        assert_eq!((other.status, other.code()), (StatusCode::CONFLICT, "idempotency_key_reused"), "{path}");
+        assert_eq!(
+            (other.status, other.code()),
+            (StatusCode::CONFLICT, "idempotency_key_reused"),
+            "{path}"
+        );
     }
     let other = tenant(&hub, "b").await;
-    let theirs = post(&hub, &other.device("/commands"), &other.operator, "k 1", &body).await;
-    assert!(!theirs.headers.contains_key("idempotent-replayed"), "a key belongs to one org");
+    let theirs = post(
+        &hub,
+        &other.device("/commands"),
+        &other.operator,
+        "k 1",
+        &body,
+    )
+    .await;
+    assert!(
+        !theirs.headers.contains_key("idempotent-replayed"),
+        "a key belongs to one org"
+    );
 }
 
 #[tokio::test]
@@ -45,8 +64,15 @@ async fn concurrent_calls_with_one_key_have_one_effect() {
     let body = json!({ "name": "once" });
     let calls = (0..8).map(|_| post(&hub, &path, &own.operator, "same", &body));
     let replies = futures_util::future::join_all(calls).await;
-    assert!(replies.iter().all(|reply| reply.status == StatusCode::CREATED && reply.raw == replies[0].raw));
-    let fresh = replies.iter().filter(|reply| !reply.headers.contains_key("idempotent-replayed")).count();
+    assert!(
+        replies
+            .iter()
+            .all(|reply| reply.status == StatusCode::CREATED && reply.raw == replies[0].raw)
+    );
+    let fresh = replies
+        .iter()
+        .filter(|reply| !reply.headers.contains_key("idempotent-replayed"))
+        .count();
     assert_eq!(fresh, 1);
 }
 
@@ -56,9 +82,21 @@ async fn a_refused_call_may_be_tried_again_under_its_key() {
     let own = tenant(&hub, "a").await;
     let path = own.product("/devices/late/commands");
     let body = json!({ "name": "identify" });
-    assert_eq!(post(&hub, &path, &own.operator, "k", &body).await.status, StatusCode::NOT_FOUND);
-    hub.ok("POST", &own.product("/devices"), &own.operator, Some(json!({ "name": "late" }))).await;
-    assert_eq!(post(&hub, &path, &own.operator, "k", &body).await.status, StatusCode::CREATED);
+    assert_eq!(
+        post(&hub, &path, &own.operator, "k", &body).await.status,
+        StatusCode::NOT_FOUND
+    );
+    hub.ok(
+        "POST",
+        &own.product("/devices"),
+        &own.operator,
+        Some(json!({ "name": "late" })),
+    )
+    .await;
+    assert_eq!(
+        post(&hub, &path, &own.operator, "k", &body).await.status,
+        StatusCode::CREATED
+    );
 }
 
 #[tokio::test]
@@ -70,12 +108,24 @@ async fn a_remembered_secret_is_not_stored_in_clear() {
     let again = post(&hub, &own.org("/tokens"), &own.admin, "mint", &body).await;
     assert_eq!(first.raw, again.raw);
     let secret = first.body["token"].as_str().unwrap();
-    let now = hub_proto::time::Timestamp::from_unix_micros(hub.now.load(std::sync::atomic::Ordering::Relaxed));
-    let org = hub.ok("GET", &own.org(""), &own.viewer, None).await["id"].as_i64().unwrap();
+    let now = hub_proto::time::Timestamp::from_unix_micros(
+        hub.now.load(std::sync::atomic::Ordering::Relaxed),
+    );
+    let org = hub.ok("GET", &own.org(""), &own.viewer, None).await["id"]
+        .as_i64()
+        .unwrap();
     let store: &dyn crate::store::TenantStore = &hub.store;
-    let stored =
-        store.idempotent_answer(Some(hub_proto::id::OrgId(org)), "answer:mint", now).await.unwrap().unwrap();
-    assert!(!stored.body.windows(secret.len()).any(|window| window == secret.as_bytes()));
+    let stored = store
+        .idempotent_answer(Some(hub_proto::id::OrgId(org)), "answer:mint", now)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        !stored
+            .body
+            .windows(secret.len())
+            .any(|window| window == secret.as_bytes())
+    );
 }
 
 #[tokio::test]
@@ -86,6 +136,9 @@ async fn a_bad_key_is_refused() {
     let long = "k".repeat(256);
     for key in ["", long.as_str()] {
         let reply = post(&hub, &own.product("/devices"), &own.operator, key, &body).await;
-        assert_eq!((reply.status, reply.code()), (StatusCode::BAD_REQUEST, "bad_idempotency_key"));
+        assert_eq!(
+            (reply.status, reply.code()),
+            (StatusCode::BAD_REQUEST, "bad_idempotency_key")
+        );
     }
 }

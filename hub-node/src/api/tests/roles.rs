@@ -75,14 +75,25 @@ fn roles(hub: &Hub, own: &Tenant) -> [(&'static str, String); 4] {
 async fn every_operation_takes_its_role_and_none_below() {
     let hub = Hub::start().await;
     let own = tenant(&hub, "a").await;
-    let rank = |role: &str| ["viewer", "operator", "admin", "root"].iter().position(|r| *r == role).unwrap();
+    let rank = |role: &str| {
+        ["viewer", "operator", "admin", "root"]
+            .iter()
+            .position(|r| *r == role)
+            .unwrap()
+    };
     // What a call may reach beyond its role check is missing, except the org: nothing is changed by a permitted call.
     let mut missing = nobody(&own);
     missing.names.insert("org", own.name("org").to_owned());
     for (method, template, operation) in hub.operations() {
         let id = operation["operationId"].as_str().unwrap();
-        let (_, needs) = NEEDS.iter().find(|(o, _)| *o == id).unwrap_or_else(|| panic!("{id} has no role here"));
-        assert_eq!(operation["security"][0]["bearer"][0], *needs, "{id}: the document says another role");
+        let (_, needs) = NEEDS
+            .iter()
+            .find(|(o, _)| *o == id)
+            .unwrap_or_else(|| panic!("{id} has no role here"));
+        assert_eq!(
+            operation["security"][0]["bearer"][0], *needs,
+            "{id}: the document says another role"
+        );
         let path = missing.fill(&template);
         let body = body_for(id, &missing);
         for (role, token) in roles(&hub, &own) {
@@ -96,13 +107,23 @@ async fn every_operation_takes_its_role_and_none_below() {
             }
         }
         let stranger = crate::api::auth::mint_token();
-        for authorization in [None, Some("Bearer x".to_owned()), Some(format!("Bearer {stranger}"))] {
-            let mut request = Request::builder().method(method.as_str()).uri(format!("/api/v1{path}"));
+        for authorization in [
+            None,
+            Some("Bearer x".to_owned()),
+            Some(format!("Bearer {stranger}")),
+        ] {
+            let mut request = Request::builder()
+                .method(method.as_str())
+                .uri(format!("/api/v1{path}"));
             if let Some(value) = &authorization {
                 request = request.header("authorization", value);
             }
             let reply = hub.raw(request.body(Body::empty()).unwrap()).await;
-            assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{id} with {authorization:?}");
+            assert_eq!(
+                reply.status,
+                StatusCode::UNAUTHORIZED,
+                "{id} with {authorization:?}"
+            );
             assert_eq!(reply.headers["www-authenticate"], "Bearer realm=\"hub\"");
         }
     }
@@ -112,17 +133,42 @@ async fn every_operation_takes_its_role_and_none_below() {
 async fn a_deleted_or_expired_token_is_none() {
     let hub = Hub::start().await;
     let own = tenant(&hub, "a").await;
-    assert_eq!(hub.call("GET", &own.org(""), &own.viewer, None).await.status, StatusCode::OK);
-    hub.ok("DELETE", &own.org(&format!("/tokens/{}", own.token_id)), &own.admin, None).await;
-    assert_eq!(hub.call("GET", &own.org(""), &own.viewer, None).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        hub.call("GET", &own.org(""), &own.viewer, None)
+            .await
+            .status,
+        StatusCode::OK
+    );
+    hub.ok(
+        "DELETE",
+        &own.org(&format!("/tokens/{}", own.token_id)),
+        &own.admin,
+        None,
+    )
+    .await;
+    assert_eq!(
+        hub.call("GET", &own.org(""), &own.viewer, None)
+            .await
+            .status,
+        StatusCode::UNAUTHORIZED
+    );
 
     let soon = hub_proto::time::Timestamp::from_unix_micros(
         hub.now.load(std::sync::atomic::Ordering::Relaxed) + 60_000_000,
     );
     let body = serde_json::json!({ "name": "short", "role": "viewer", "expires_at": soon });
-    let short = hub.ok("POST", &own.org("/tokens"), &own.admin, Some(body)).await;
+    let short = hub
+        .ok("POST", &own.org("/tokens"), &own.admin, Some(body))
+        .await;
     let short = short["token"].as_str().unwrap();
-    assert_eq!(hub.call("GET", &own.org(""), short, None).await.status, StatusCode::OK);
-    hub.now.fetch_add(61_000_000, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(hub.call("GET", &own.org(""), short, None).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        hub.call("GET", &own.org(""), short, None).await.status,
+        StatusCode::OK
+    );
+    hub.now
+        .fetch_add(61_000_000, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(
+        hub.call("GET", &own.org(""), short, None).await.status,
+        StatusCode::UNAUTHORIZED
+    );
 }

@@ -16,7 +16,10 @@ fn mixtures(own: &Tenant, other: &Tenant, template: &str) -> Vec<String> {
         }
     }
     if template.contains("{id}") {
-        let ids = Tenant { names: own.names.clone(), ..other.clone() };
+        let ids = Tenant {
+            names: own.names.clone(),
+            ..other.clone()
+        };
         paths.push(ids.fill(template));
     }
     paths
@@ -42,16 +45,35 @@ async fn what_belongs_to_another_org_is_not_there() {
             if id == "delete_org" {
                 assert_eq!(theirs.status, StatusCode::NOT_FOUND, "{id} {foreign}");
             }
-            assert_eq!(theirs.shown(), nothing.shown(), "{id}: {foreign} and {absent} differ");
-            assert_eq!(theirs.status, StatusCode::NOT_FOUND, "{id} {foreign}: {}", theirs.body);
+            assert_eq!(
+                theirs.shown(),
+                nothing.shown(),
+                "{id}: {foreign} and {absent} differ"
+            );
+            assert_eq!(
+                theirs.status,
+                StatusCode::NOT_FOUND,
+                "{id} {foreign}: {}",
+                theirs.body
+            );
         }
     }
     // Nothing of the other org was touched.
     let device = hub.ok("GET", &other.device(""), &other.admin, None).await;
     assert_eq!(device["groups"], json!([other.name("group")]));
     assert_eq!(device["revoked_at"], json!(null));
-    let command = hub.ok("GET", &other.org(&format!("/commands/{}", other.command_id)), &other.viewer, None).await;
-    assert_eq!(command["counts"], json!([{ "state": "queued", "devices": 1 }]));
+    let command = hub
+        .ok(
+            "GET",
+            &other.org(&format!("/commands/{}", other.command_id)),
+            &other.viewer,
+            None,
+        )
+        .await;
+    assert_eq!(
+        command["counts"],
+        json!([{ "state": "queued", "devices": 1 }])
+    );
 }
 
 #[tokio::test]
@@ -62,9 +84,24 @@ async fn foreign_names_in_bodies_answer_like_missing_ones() {
     let missing = nobody(&own);
     let calls = |of: &Tenant| {
         vec![
-            ("PUT", own.device("/target"), json!({ "firmware": of.name("uuid") }), StatusCode::UNPROCESSABLE_ENTITY),
-            ("PUT", own.group("/target"), json!({ "firmware": of.name("uuid") }), StatusCode::UNPROCESSABLE_ENTITY),
-            ("POST", own.group("/members"), json!({ "devices": [of.name("device")] }), StatusCode::NOT_FOUND),
+            (
+                "PUT",
+                own.device("/target"),
+                json!({ "firmware": of.name("uuid") }),
+                StatusCode::UNPROCESSABLE_ENTITY,
+            ),
+            (
+                "PUT",
+                own.group("/target"),
+                json!({ "firmware": of.name("uuid") }),
+                StatusCode::UNPROCESSABLE_ENTITY,
+            ),
+            (
+                "POST",
+                own.group("/members"),
+                json!({ "devices": [of.name("device")] }),
+                StatusCode::NOT_FOUND,
+            ),
             (
                 "PATCH",
                 own.org(&format!("/ca-certificates/{}", own.authority_id)),
@@ -73,7 +110,9 @@ async fn foreign_names_in_bodies_answer_like_missing_ones() {
             ),
         ]
     };
-    for ((method, path, theirs, status), (_, _, nothing, _)) in calls(&other).into_iter().zip(calls(&missing)) {
+    for ((method, path, theirs, status), (_, _, nothing, _)) in
+        calls(&other).into_iter().zip(calls(&missing))
+    {
         let theirs = hub.call(method, &path, &own.admin, Some(&theirs)).await;
         let nothing = hub.call(method, &path, &own.admin, Some(&nothing)).await;
         assert_eq!(theirs.status, status, "{path}: {}", theirs.body);
@@ -86,10 +125,22 @@ async fn lists_show_the_own_org_only() {
     let hub = Hub::start().await;
     let own = tenant(&hub, "a").await;
     let other = tenant(&hub, "b").await;
-    for rest in ["/products", "/tokens", "/ca-certificates", "/signing-keys", "/connections"] {
-        let shown = hub.ok("GET", &own.org(rest), &own.admin, None).await.to_string();
+    for rest in [
+        "/products",
+        "/tokens",
+        "/ca-certificates",
+        "/signing-keys",
+        "/connections",
+    ] {
+        let shown = hub
+            .ok("GET", &own.org(rest), &own.admin, None)
+            .await
+            .to_string();
         assert!(!shown.contains("-b"), "{rest}: {shown}");
-        let theirs = hub.ok("GET", &other.org(rest), &other.admin, None).await.to_string();
+        let theirs = hub
+            .ok("GET", &other.org(rest), &other.admin, None)
+            .await
+            .to_string();
         assert!(!theirs.contains("-a\""), "{rest}: {theirs}");
     }
 }

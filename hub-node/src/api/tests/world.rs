@@ -31,7 +31,11 @@ impl Tenant {
 
     /// `/orgs/{org}/products/{product}` and what follows.
     pub(super) fn product(&self, rest: &str) -> String {
-        format!("/orgs/{}/products/{}{rest}", self.name("org"), self.name("product"))
+        format!(
+            "/orgs/{}/products/{}{rest}",
+            self.name("org"),
+            self.name("product")
+        )
     }
 
     pub(super) fn device(&self, rest: &str) -> String {
@@ -84,12 +88,23 @@ pub(super) fn nobody(like: &Tenant) -> Tenant {
 }
 
 pub(super) fn id_text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 async fn token(hub: &Hub, org: &str, role: &str) -> (String, String) {
-    let made = hub.root("POST", &format!("/orgs/{org}/tokens"), json!({ "name": role, "role": role })).await;
-    (made["token"].as_str().unwrap().to_owned(), id_text(&made["id"]))
+    let made = hub
+        .root(
+            "POST",
+            &format!("/orgs/{org}/tokens"),
+            json!({ "name": role, "role": role }),
+        )
+        .await;
+    (
+        made["token"].as_str().unwrap().to_owned(),
+        id_text(&made["id"]),
+    )
 }
 
 /// Fills a firmware row as a verified upload would.
@@ -105,32 +120,67 @@ pub(super) async fn firmware(hub: &Hub, org: i64, product: &str, uuid: &str, key
         sha256: [7; 32],
         key: KeyId(key),
     };
-    hub.store.create_firmware(ProductPath { org: OrgId(org), product }, row).await.unwrap();
+    hub.store
+        .create_firmware(
+            ProductPath {
+                org: OrgId(org),
+                product,
+            },
+            row,
+        )
+        .await
+        .unwrap();
 }
 
 /// Makes an org with one of everything. `tag` makes its names its own.
 pub(super) async fn tenant(hub: &Hub, tag: &str) -> Tenant {
     let (org, product) = (format!("org-{tag}"), format!("product-{tag}"));
     let (device, group) = (format!("device-{tag}"), format!("group-{tag}"));
-    let org_id = hub.root("POST", "/orgs", json!({ "name": org })).await["id"].as_i64().unwrap();
+    let org_id = hub.root("POST", "/orgs", json!({ "name": org })).await["id"]
+        .as_i64()
+        .unwrap();
     let at = |rest: &str| format!("/orgs/{org}{rest}");
-    hub.root("POST", &at("/products"), json!({ "name": product })).await;
+    hub.root("POST", &at("/products"), json!({ "name": product }))
+        .await;
     let in_product = |rest: &str| at(&format!("/products/{product}{rest}"));
-    hub.root("POST", &in_product("/devices"), json!({ "name": device })).await;
-    hub.root("POST", &in_product("/groups"), json!({ "name": group })).await;
-    hub.root("PUT", &in_product(&format!("/groups/{group}/members/{device}")), Value::Null).await;
-    let command =
-        hub.root("POST", &in_product(&format!("/devices/{device}/commands")), json!({ "name": "reboot" })).await;
+    hub.root("POST", &in_product("/devices"), json!({ "name": device }))
+        .await;
+    hub.root("POST", &in_product("/groups"), json!({ "name": group }))
+        .await;
+    hub.root(
+        "PUT",
+        &in_product(&format!("/groups/{group}/members/{device}")),
+        Value::Null,
+    )
+    .await;
+    let command = hub
+        .root(
+            "POST",
+            &in_product(&format!("/devices/{device}/commands")),
+            json!({ "name": "reboot" }),
+        )
+        .await;
     let seed: [u8; 32] = std::array::from_fn(|i| tag.as_bytes().get(i).copied().unwrap_or(9));
     let key = ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key();
     let key = base64(key.as_bytes());
-    let key = hub.root("POST", &at("/signing-keys"), json!({ "name": "ci", "public_key": key })).await;
+    let key = hub
+        .root(
+            "POST",
+            &at("/signing-keys"),
+            json!({ "name": "ci", "public_key": key }),
+        )
+        .await;
     let uuid = format!("0000000{}-0000-5000-8000-000000000001", seed[0] % 10);
     firmware(hub, org_id, &product, &uuid, key["id"].as_i64().unwrap()).await;
 
     let now = OffsetDateTime::now_utc();
     let authority = Authority::generate(&format!("ca-{tag}"), now).unwrap();
-    let code = hub.root("POST", &at("/ca-registrations"), Value::Null).await["code"].as_str().unwrap().to_owned();
+    let code = hub
+        .root("POST", &at("/ca-registrations"), Value::Null)
+        .await["code"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let registered = hub
         .root(
             "POST",
@@ -141,11 +191,21 @@ pub(super) async fn tenant(hub: &Hub, tag: &str) -> Tenant {
             }),
         )
         .await;
-    let issued = authority.device(&device.parse().unwrap(), 30, now).unwrap().certificate_pem;
+    let issued = authority
+        .device(&device.parse().unwrap(), 30, now)
+        .unwrap()
+        .certificate_pem;
     let pinned = hub
-        .root("POST", &in_product(&format!("/devices/{device}/certificates")), json!({ "certificate_pem": issued }))
+        .root(
+            "POST",
+            &in_product(&format!("/devices/{device}/certificates")),
+            json!({ "certificate_pem": issued }),
+        )
         .await;
-    let spare = authority.device(&format!("spare-{tag}").parse().unwrap(), 30, now).unwrap().certificate_pem;
+    let spare = authority
+        .device(&format!("spare-{tag}").parse().unwrap(), 30, now)
+        .unwrap()
+        .certificate_pem;
 
     let (admin, _) = token(hub, &org, "admin").await;
     let (operator, _) = token(hub, &org, "operator").await;
