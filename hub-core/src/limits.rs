@@ -83,7 +83,7 @@ pub const OFFER_PENALTY_MIN: Duration = Duration::from_secs(60);
 pub const OFFER_PENALTY_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Commands of a group that one catch-up read returns.
 pub const GROUP_CATCH_UP_MAX: usize = 256;
-/// Output of a command that is kept; longer output is refused.
+/// Output of a command that is kept; the rest is cut.
 pub const COMMAND_OUTPUT_BYTES_MAX: usize = 32 * 1024;
 /// Text of an update error that is kept; the rest is cut.
 pub const UPDATE_ERROR_BYTES_MAX: usize = 4 * 1024;
@@ -150,12 +150,18 @@ pub const RECENT_VERDICTS_MAX: usize = 4096;
 pub const RECENT_VERDICT_TTL: Duration = Duration::from_secs(2);
 /// A TLS session key for tickets makes tickets for this long and accepts them for twice as long.
 pub const TICKET_KEY_LIFETIME: Duration = Duration::from_secs(3600);
+/// Bytes of a certificate's serial number; the bound of RFC 5280.
+pub const CERTIFICATE_SERIAL_BYTES_MAX: usize = 20;
 /// Bytes of PEM text with one certificate.
 pub const CERTIFICATE_PEM_BYTES_MAX: usize = 64 * 1024;
 
 // --- answers on the device port before the upgrade
 /// Query parameters of one request on the device port.
 pub const QUERY_PARAMETERS_MAX: usize = 16;
+/// WebSocket subprotocols of one upgrade that are read; further ones are ignored.
+pub const SUBPROTOCOLS_MAX: usize = 8;
+/// When a device asks again after the store could not say who it is.
+pub const IDENTITY_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// A refusal must be written this fast; a peer that does not read it is dropped.
 pub const REFUSAL_WRITE_MAX: Duration = Duration::from_secs(2);
 
@@ -180,7 +186,6 @@ pub const API_PUBLISH_MAX: Duration = Duration::from_secs(1);
 pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 /// A call waits this long for another one with the same idempotency key.
 pub const IDEMPOTENCY_WAIT_MAX: Duration = Duration::from_secs(5);
-
 
 // --- the store
 /// Rows of one page of a list.

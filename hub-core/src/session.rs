@@ -3,7 +3,7 @@
 //! ```text
 //!            join ok, or retry            device join                 store answers
 //!   Opened ───────────────▶ Waiting ───────────────▶ Attaching ───────────────▶ Attached
-//!                              ▲                          │ refused: Close          │ leave, Reattach
+//!                              ▲                          │ refused: Close          │ leave          
 //!                              └──────────────────────────┴─────────────────────────┘
 //! ```
 //! The machine decides everything that is said on the socket and writes nothing itself. It must not be told things
@@ -93,8 +93,6 @@ pub enum Event {
     Refollow(GroupId),
     /// The socket's identity may have been revoked: look again.
     Recheck,
-    /// The database is another one than before: join again.
-    Reattach,
     /// A newer join owns the device.
     Superseded,
     /// The node stops: come back after this long.
@@ -295,7 +293,6 @@ impl Session {
                 let known = self.known.iter().find(|(g, _)| *g == group);
                 out.extend(known.map(|&(group, known)| Effect::Follow { group, known }));
             }
-            Event::Reattach => self.reattach(out),
             Event::Superseded => self.close(CloseReason::Superseded, out),
             Event::Drain { after } => self.drain(after, out),
             Event::Deadline => self.deadlines(now, out),
@@ -402,20 +399,6 @@ impl Session {
             });
         }
         self.close(CloseReason::Restarting, out);
-    }
-
-    /// Asks every channel to be joined again on the same socket.
-    fn reattach(&mut self, out: &mut Vec<Effect>) {
-        self.release(out);
-        let channels = std::mem::take(&mut self.channels);
-        let joined = channels
-            .device
-            .into_iter()
-            .chain(channels.groups.into_iter().map(|(_, s)| s));
-        out.extend(joined.map(|on| Effect::Push {
-            on,
-            push: Push::Restart,
-        }));
     }
 
     fn deadlines(&mut self, now: Instant, out: &mut Vec<Effect>) {

@@ -210,7 +210,7 @@ impl Machine {
             Event::Persisted { id, saved } => self.on_persisted(id, saved, now, effects),
             Event::CommandEnded { id, outcome } => self.on_command_ended(id, outcome, now, effects),
             Event::Update(event) => self.on_update(event, now, effects),
-            Event::Booted { firmware } => self.on_booted(firmware, effects),
+            Event::Booted { firmware } => self.on_booted(firmware, now, effects),
             Event::Tick => {}
         }
         self.settle(now, effects);
@@ -291,13 +291,13 @@ impl Machine {
         self.dial(effects);
     }
 
-    fn on_booted(&mut self, firmware: Option<Firmware>, effects: &mut Vec<Effect>) {
+    fn on_booted(&mut self, firmware: Option<Firmware>, now: Duration, effects: &mut Vec<Effect>) {
         if self.link != Link::Rebooting {
             return;
         }
         self.firmware = firmware;
-        self.updating = Updating::default();
         self.reboot = None;
+        self.after_restart(now, effects);
         self.dial(effects);
     }
 

@@ -142,7 +142,9 @@ pub struct ConfigError(pub Vec<String>);
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the configuration has {} problem(s)", self.0.len())?;
-        self.0.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
+        self.0
+            .iter()
+            .try_for_each(|problem| write!(f, "\n  - {problem}"))
     }
 }
 
@@ -165,7 +167,10 @@ impl Config {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         if let Some(file) = &flags.config {
             if !file.is_file() {
-                return Err(ConfigError(vec![format!("{}: no such file", file.display())]));
+                return Err(ConfigError(vec![format!(
+                    "{}: no such file",
+                    file.display()
+                )]));
             }
             figment = figment.merge(Toml::file_exact(file));
         }
@@ -173,7 +178,9 @@ impl Config {
             .merge(Env::prefixed("HUB_").ignore(&["config", "url", "token"]))
             .merge(Serialized::defaults(flags))
             .extract()
-            .map_err(|errors| ConfigError(errors.into_iter().map(|error| error.to_string()).collect()))
+            .map_err(|errors| {
+                ConfigError(errors.into_iter().map(|error| error.to_string()).collect())
+            })
     }
 
     /// Checks what can be checked without starting anything.
@@ -186,9 +193,16 @@ impl Config {
             problems.push("node_name: must have 1 to 63 characters".into());
         }
         if !self.state_dir.is_dir() {
-            problems.push(format!("state_dir: {} is no directory; create it", self.state_dir.display()));
+            problems.push(format!(
+                "state_dir: {} is no directory; create it",
+                self.state_dir.display()
+            ));
         }
-        check_file("device_certificate", &self.device_certificate, &mut problems);
+        check_file(
+            "device_certificate",
+            &self.device_certificate,
+            &mut problems,
+        );
         check_file("device_key", &self.device_key, &mut problems);
         if !self.device_url.is_empty() && !self.device_url.starts_with("https://") {
             problems.push("device_url: must start with https://".into());
@@ -211,7 +225,11 @@ impl Config {
         if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
             problems.push(format!("log: {:?} is no log filter; try info", self.log));
         }
-        if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError(problems))
+        }
     }
 
     /// The database of a hub with one node.
@@ -222,7 +240,10 @@ impl Config {
 
 fn check_file(key: &str, path: &Path, problems: &mut Vec<String>) {
     if let Err(error) = std::fs::File::open(path) {
-        problems.push(format!("{key}: {}: {error}; `hub-node pki server` makes one", path.display()));
+        problems.push(format!(
+            "{key}: {}: {error}; `hub-node pki server` makes one",
+            path.display()
+        ));
     }
 }
 

@@ -10,7 +10,7 @@ use ractor::ActorRef;
 use tokio::sync::Semaphore;
 
 use crate::actors::groups;
-use crate::edge::signed_url::UrlSigner;
+use crate::edge::signed_url::LinkSigner;
 use crate::routing::Sockets;
 use crate::store::Store;
 use crate::writes::Writes;
@@ -25,7 +25,7 @@ pub(crate) struct Context {
     pub(crate) reads: Semaphore,
     pub(crate) sockets: Arc<Sockets>,
     pub(crate) groups: ActorRef<groups::Message>,
-    pub(crate) urls: UrlSigner,
+    pub(crate) links: LinkSigner,
 }
 
 impl Context {
@@ -35,9 +35,17 @@ impl Context {
         writes: Writes,
         sockets: Arc<Sockets>,
         groups: ActorRef<groups::Message>,
-        urls: UrlSigner,
+        links: LinkSigner,
     ) -> Self {
-        Self { node, store, writes, reads: Semaphore::new(READS_MAX), sockets, groups, urls }
+        Self {
+            node,
+            store,
+            writes,
+            reads: Semaphore::new(READS_MAX),
+            sockets,
+            groups,
+            links,
+        }
     }
 }
 
@@ -49,5 +57,7 @@ pub(crate) fn wall_clock() -> Timestamp {
 /// What a device is told when the store is away: come back in one to five times the shortest pause, spread.
 pub(crate) fn unavailable() -> Unavailable {
     let spread = rand::random_range(1.0..5.0);
-    Unavailable { retry_after: Duration::from_secs_f64(RETRY_MIN.as_secs_f64() * spread) }
+    Unavailable {
+        retry_after: Duration::from_secs_f64(RETRY_MIN.as_secs_f64() * spread),
+    }
 }

@@ -7,6 +7,6 @@ pub mod tls;
 pub(crate) mod download;
 pub(crate) mod frame_meter;
 pub(crate) mod listener;
-mod range;
+pub(crate) mod range;
 pub(crate) mod signed_url;
-mod write_deadline;
+pub(crate) mod write_deadline;

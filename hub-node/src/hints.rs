@@ -44,7 +44,9 @@ impl Dispatch {
             match store.changes_since(mark, POLL_CHANGES_MAX).await {
                 Ok((next, changes)) => {
                     mark = next;
-                    changes.into_iter().for_each(|change| self.moved(change.channel, change.seq, change.body));
+                    changes
+                        .into_iter()
+                        .for_each(|change| self.moved(change.channel, change.seq, change.body));
                 }
                 Err(error) => warn!(%error, "could not poll the change log"),
             }

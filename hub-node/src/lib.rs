@@ -1,10 +1,22 @@
 //! What hub does: actors, TLS, WebSocket, store, bus and the operators' API around the decisions of `hub-core`.
 
 pub mod api;
-mod blobs;
 pub mod bus;
+pub mod config;
 pub mod edge;
 pub mod identity;
-mod intake;
+pub mod node;
 pub mod pki;
 pub mod store;
+pub mod token;
+
+pub(crate) mod actors;
+pub(crate) mod blobs;
+pub(crate) mod context;
+pub(crate) mod hints;
+pub(crate) mod intake;
+pub(crate) mod routing;
+pub(crate) mod writes;
+
+pub use config::Config;
+pub use node::Node;

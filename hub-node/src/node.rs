@@ -15,13 +15,13 @@ use tracing::{info, warn};
 use crate::actors::device_socket;
 use crate::actors::groups::{self, Groups};
 use crate::actors::sockets::SocketSupervisors;
-use crate::api::{self, ApiState};
+use crate::api::{self, ApiLimits, ApiState};
 use crate::blobs::Blobs;
 use crate::bus::Bus;
 use crate::bus::local::LocalBus;
 use crate::config::Config;
-use crate::context::Context;
-use crate::edge::download::DownloadService;
+use crate::context::{Context, wall_clock};
+use crate::edge::download::{DownloadService, StoredFirmware};
 use crate::edge::head::HeadPolicy;
 use crate::edge::listener::Edge;
 use crate::edge::signed_url::{LinkSigner, SigningSecret};
@@ -62,10 +62,17 @@ impl Node {
     /// What could not be opened, read or bound.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let store: Arc<dyn Store> =
-            Arc::new(SqliteStore::open(&config.database()).await.context("cannot open the database")?);
-        store.start_node(&config.node_name).await.context("cannot enter the node in the database")?;
-        let blobs = Blobs::open_dir(&config.state_dir).context("cannot open the firmware directory")?;
+        let store: Arc<dyn Store> = Arc::new(
+            SqliteStore::open(&config.database())
+                .await
+                .context("cannot open the database")?,
+        );
+        store
+            .start_node(&config.node_name)
+            .await
+            .context("cannot enter the node in the database")?;
+        let blobs =
+            Blobs::open_dir(&config.state_dir).context("cannot open the firmware directory")?;
         let device_listener = bind(config.device_listen, "device_listen").await?;
         let api_listener = bind(config.api_listen, "api_listen").await?;
         let (device_addr, api_addr) = (device_listener.local_addr()?, api_listener.local_addr()?);
@@ -100,25 +107,45 @@ impl Node {
             links.clone(),
         );
         let supervisors = SocketSupervisors::start().await?;
-        let files = ServerFiles { chain: config.device_certificate.clone(), key: config.device_key.clone() };
+        let files = ServerFiles {
+            chain: config.device_certificate.clone(),
+            key: config.device_key.clone(),
+        };
         let tls = DeviceTls::build(files, DeviceVerifier::new(verdicts.clone()))?;
         let edge = Arc::new(Edge {
             tls: tls.config(),
-            policy: HeadPolicy { origins: config.device_origins.clone(), ..HeadPolicy::default() },
+            policy: HeadPolicy {
+                origins: config.device_origins.clone(),
+                ..HeadPolicy::default()
+            },
             verdicts,
             supervisors: supervisors.clone(),
-            downloads: DownloadService::new(store.clone(), blobs.clone(), links),
-            download_slots: Edge::download_slots(),
+            downloads: Arc::new(DownloadService::new(
+                links,
+                Arc::new(StoredFirmware(store.clone())),
+                blobs.clone(),
+            )),
             context: Arc::new(context),
         });
         let stop = CancellationToken::new();
         let mut listeners = JoinSet::new();
         listeners.spawn(edge.run(device_listener, stop.clone()));
-        let router = api::router(ApiState::new(store, bus, blobs, config.firmware_bytes_max));
+        let clock = Arc::new(wall_clock);
+        let router = api::router(ApiState::new(store, bus, clock, ApiLimits::default()));
         let api_tls = config.api_certificate.clone().zip(config.api_key.clone());
         api::serve::start(&mut listeners, api_listener, router, api_tls, stop.clone())?;
         info!(node = config.node_name, device = %device_addr, api = %api_addr, "ready");
-        Ok(Self { device_addr, api_addr, sockets, supervisors, groups, stop, listeners, background, writes: writes_task })
+        Ok(Self {
+            device_addr,
+            api_addr,
+            sockets,
+            supervisors,
+            groups,
+            stop,
+            listeners,
+            background,
+            writes: writes_task,
+        })
     }
 
     /// Where devices connect, with the port that was bound.
@@ -150,10 +177,16 @@ impl Node {
             tokio::time::sleep(STOP_LOOK).await;
         }
         if self.sockets.len() > 0 {
-            warn!(sockets = self.sockets.len(), "some devices did not take their goodbye");
+            warn!(
+                sockets = self.sockets.len(),
+                "some devices did not take their goodbye"
+            );
         }
         self.supervisors.stop();
-        let _ = tokio::time::timeout(STOP_MAX, async { while self.listeners.join_next().await.is_some() {} }).await;
+        let _ = tokio::time::timeout(STOP_MAX, async {
+            while self.listeners.join_next().await.is_some() {}
+        })
+        .await;
         self.listeners.shutdown().await;
         self.background.shutdown().await;
         let _ = self.groups.stop_and_wait(None, Some(STOP_MAX)).await;
@@ -166,13 +199,19 @@ impl Node {
 }
 
 async fn bind(addr: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(addr).await.with_context(|| format!("{key}: cannot listen on {addr}; is another hub running?"))
+    TcpListener::bind(addr)
+        .await
+        .with_context(|| format!("{key}: cannot listen on {addr}; is another hub running?"))
 }
 
 fn links(config: &Config, device_addr: SocketAddr) -> anyhow::Result<LinkSigner> {
     let secret = SigningSecret::load_or_create(&config.state_dir.join("links.key"))
         .context("cannot load the key of download links")?;
-    let base = if config.device_url.is_empty() { format!("https://{device_addr}") } else { config.device_url.clone() };
+    let base = if config.device_url.is_empty() {
+        format!("https://{device_addr}")
+    } else {
+        config.device_url.clone()
+    };
     Ok(LinkSigner::new(secret, &base))
 }
 

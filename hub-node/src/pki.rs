@@ -134,7 +134,12 @@ struct Signer {
 impl Signer {
     fn load(&self, folder: &Folder) -> Result<Authority, PkiError> {
         let certificate = files::read(&self.ca.clone().unwrap_or_else(|| folder.path("ca.pem")))?;
-        let key = files::read(&self.ca_key.clone().unwrap_or_else(|| folder.path("ca-key.pem")))?;
+        let key = files::read(
+            &self
+                .ca_key
+                .clone()
+                .unwrap_or_else(|| folder.path("ca-key.pem")),
+        )?;
         Authority::from_pem(&certificate, &key)
     }
 }
@@ -151,13 +156,19 @@ impl PkiCommand {
                 let authority = Authority::generate(name, now)?;
                 show(output, &folder, "ca", authority.certificate())
             }
-            Kind::Server { signer, names, days } => {
+            Kind::Server {
+                signer,
+                names,
+                days,
+            } => {
                 let issued = signer.load(&folder)?.server(names, *days, now)?;
                 show(output, &folder, "server", &issued)
             }
             Kind::Device { signer, name, days } => {
-                let name: Slug =
-                    name.parse().map_err(|source| PkiError::Name { name: name.clone(), source })?;
+                let name: Slug = name.parse().map_err(|source| PkiError::Name {
+                    name: name.clone(),
+                    source,
+                })?;
                 let issued = signer.load(&folder)?.device(&name, *days, now)?;
                 show(output, &folder, &name, &issued)
             }
@@ -170,7 +181,12 @@ impl PkiCommand {
     }
 }
 
-fn show(output: &mut impl Write, folder: &Folder, stem: &str, issued: &Issued) -> Result<(), PkiError> {
+fn show(
+    output: &mut impl Write,
+    folder: &Folder,
+    stem: &str,
+    issued: &Issued,
+) -> Result<(), PkiError> {
     let (certificate, key) = folder.write_pair(stem, issued)?;
     writeln!(
         output,

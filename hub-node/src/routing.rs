@@ -54,7 +54,13 @@ struct Inbox {
 }
 
 impl SocketHandle {
-    pub(crate) fn new(id: ConnectionId, device: DeviceId, org: OrgId, authority: Option<CaId>, actor: ActorRef<Message>) -> Self {
+    pub(crate) fn new(
+        id: ConnectionId,
+        device: DeviceId,
+        org: OrgId,
+        authority: Option<CaId>,
+        actor: ActorRef<Message>,
+    ) -> Self {
         Self {
             id,
             device,
@@ -84,7 +90,10 @@ impl SocketHandle {
     /// Takes what was left, and whether something was dropped.
     pub(crate) fn take(&self) -> (VecDeque<Delivery>, bool) {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        (std::mem::take(&mut inbox.queue), std::mem::take(&mut inbox.lagged))
+        (
+            std::mem::take(&mut inbox.queue),
+            std::mem::take(&mut inbox.lagged),
+        )
     }
 
     /// Sends a message that is rare enough not to need the inbox. A socket that is gone needs none.
@@ -130,7 +139,12 @@ pub(crate) struct Sockets {
 
 impl Sockets {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { started: now, next: AtomicU64::new(1), by_device: DashMap::new(), count: AtomicU64::new(0) }
+        Self {
+            started: now,
+            next: AtomicU64::new(1),
+            by_device: DashMap::new(),
+            count: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn next_id(&self) -> ConnectionId {
@@ -143,7 +157,10 @@ impl Sockets {
     }
 
     pub(crate) fn insert(&self, handle: Arc<SocketHandle>) {
-        self.by_device.entry(handle.device).or_default().push(handle);
+        self.by_device
+            .entry(handle.device)
+            .or_default()
+            .push(handle);
         self.count.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -163,7 +180,10 @@ impl Sockets {
     /// Hands news of a device's own channel to its sockets here.
     pub(crate) fn hint(&self, device: DeviceId, seq: Seq, body: Option<HintBody>) {
         for socket in self.of(device) {
-            socket.deliver(Delivery::Hint { seq, body: body.clone() });
+            socket.deliver(Delivery::Hint {
+                seq,
+                body: body.clone(),
+            });
         }
     }
 
@@ -177,7 +197,10 @@ impl Sockets {
     }
 
     fn of(&self, device: DeviceId) -> Vec<Arc<SocketHandle>> {
-        self.by_device.get(&device).map(|sockets| sockets.clone()).unwrap_or_default()
+        self.by_device
+            .get(&device)
+            .map(|sockets| sockets.clone())
+            .unwrap_or_default()
     }
 
     /// Calls `f` for every socket.
@@ -189,7 +212,10 @@ impl Sockets {
 
     /// Notes when a socket wants to be stepped.
     pub(crate) fn arm(&self, handle: &SocketHandle, deadline: Option<Instant>) {
-        handle.deadline.store(deadline.map_or(u64::MAX, |at| self.ticks(at)), Ordering::Release);
+        handle.deadline.store(
+            deadline.map_or(u64::MAX, |at| self.ticks(at)),
+            Ordering::Release,
+        );
     }
 
     fn ticks(&self, at: Instant) -> u64 {
@@ -205,7 +231,12 @@ impl Sockets {
                 return;
             }
             // A deadline that was moved meanwhile stays as it is.
-            let taken = socket.deadline.compare_exchange(due, u64::MAX, Ordering::AcqRel, Ordering::Acquire);
+            let taken = socket.deadline.compare_exchange(
+                due,
+                u64::MAX,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
             if taken.is_ok() {
                 socket.tell(Message::Deadline);
             }

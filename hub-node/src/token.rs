@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use hub_proto::slug::Slug;
 
-use crate::api::auth::NewSecret;
+use crate::api::auth::{mint_token, token_sha256};
 use crate::config::{Config, ConfigFlags};
 use crate::context::wall_clock;
 use crate::store::records::{NewToken, Role};
@@ -27,7 +27,9 @@ pub struct TokenCommand {
 #[derive(Debug, Subcommand)]
 enum TokenSubcommand {
     /// Make a token and print it, once. With --org it is good for that org, which is made if it is missing; without, for everything.
-    #[command(after_help = "Examples:\n  hub-node token create                                  a root token\n  hub-node token create --org acme --role operator       one for people of acme\n  HUB_TOKEN=$(hub-node token create --org acme --quiet)  one for a script")]
+    #[command(
+        after_help = "Examples:\n  hub-node token create                                  a root token\n  hub-node token create --org acme --role operator       one for people of acme\n  HUB_TOKEN=$(hub-node token create --org acme --quiet)  one for a script"
+    )]
     Create(Create),
 }
 
@@ -67,36 +69,80 @@ impl TokenCommand {
     pub async fn run(self, output: &mut impl Write) -> anyhow::Result<()> {
         let TokenSubcommand::Create(create) = self.command;
         let config = Config::read(&create.flags)?;
-        if !config.state_dir.is_dir() {
-            bail!("{} is no directory: name the node's with --state-dir or --config", config.state_dir.display());
-        }
-        let store = SqliteStore::open(&config.database()).await.context("cannot open the database")?;
-        let secret = make(&store, &create).await?;
+        let lifetime = create
+            .expires_in
+            .map(|days| Duration::from_secs(days.saturating_mul(DAY)));
+        let token = mint(
+            &config,
+            create.org.as_ref(),
+            create.role.into(),
+            &create.name,
+            lifetime,
+        )
+        .await?;
         if create.quiet {
-            writeln!(output, "{secret}")?;
+            writeln!(output, "{token}")?;
         } else {
-            writeln!(output, "{secret}\n\nIt is not shown again. Use it as: authorization: Bearer <token>, or HUB_TOKEN for hubctl.")?;
+            writeln!(
+                output,
+                "{token}\n\nIt is not shown again. Use it as: authorization: Bearer <token>, or HUB_TOKEN for hubctl."
+            )?;
         }
         Ok(())
     }
 }
 
-async fn make(store: &SqliteStore, create: &Create) -> anyhow::Result<String> {
-    let org = match &create.org {
+impl From<RoleName> for Role {
+    fn from(role: RoleName) -> Self {
+        match role {
+            RoleName::Viewer => Self::Viewer,
+            RoleName::Operator => Self::Operator,
+            RoleName::Admin => Self::Admin,
+        }
+    }
+}
+
+/// Makes a token in the state directory of a configuration and returns its text. With an org, which is made if it is missing, it is
+/// good for that org; without, it is a root token.
+///
+/// # Errors
+/// A state directory that is missing, or a database that cannot be opened or written.
+pub async fn mint(
+    config: &Config,
+    org: Option<&Slug>,
+    role: Role,
+    name: &Slug,
+    lifetime: Option<Duration>,
+) -> anyhow::Result<String> {
+    if !config.state_dir.is_dir() {
+        bail!(
+            "{} is no directory: name the node's with --state-dir or --config",
+            config.state_dir.display()
+        );
+    }
+    let store = SqliteStore::open(&config.database())
+        .await
+        .context("cannot open the database")?;
+    let org = match org {
         None => None,
         Some(name) => Some(match store.org(name).await {
             Err(StoreError::NotFound { .. }) => store.create_org(name).await?.id,
             org => org?.id,
         }),
     };
-    let role = match create.role {
-        RoleName::Viewer => Role::Viewer,
-        RoleName::Operator => Role::Operator,
-        RoleName::Admin => Role::Admin,
-    };
     let now = wall_clock();
-    let expires_at = create.expires_in.map(|days| now.saturating_add(Duration::from_secs(days.saturating_mul(DAY))));
-    let secret = NewSecret::generate();
-    store.create_token(NewToken { org, role, name: create.name.clone(), sha256: secret.sha256(), expires_at, now }).await?;
-    Ok(secret.into_text())
+    let expires_at = lifetime.map(|lifetime| now.saturating_add(lifetime));
+    let token = mint_token();
+    let sha256 = token_sha256(&token);
+    store
+        .create_token(NewToken {
+            org,
+            role,
+            name: name.clone(),
+            sha256,
+            expires_at,
+            now,
+        })
+        .await?;
+    Ok(token)
 }

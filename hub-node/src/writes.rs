@@ -34,7 +34,11 @@ impl Writes {
     }
 
     /// Queues a write. `answer` is called once: after the commit, or with `None` when the write was not taken.
-    pub(crate) fn submit(&self, write: DeviceWrite, answer: impl FnOnce(Option<DeviceOutcome>) + Send + 'static) {
+    pub(crate) fn submit(
+        &self,
+        write: DeviceWrite,
+        answer: impl FnOnce(Option<DeviceOutcome>) + Send + 'static,
+    ) {
         if let Err(refused) = self.queue.try_send((write, Box::new(answer))) {
             let (_, answer) = refused.into_inner();
             answer(None);
@@ -56,7 +60,10 @@ async fn run(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<(DeviceWrite, A
     while receiver.recv_many(&mut batch, WRITES_PER_BATCH_MAX).await > 0 {
         let (writes, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         match commit(&*store, writes).await {
-            Some(outcomes) => answers.into_iter().zip(outcomes).for_each(|(answer, outcome)| answer(Some(outcome))),
+            Some(outcomes) => answers
+                .into_iter()
+                .zip(outcomes)
+                .for_each(|(answer, outcome)| answer(Some(outcome))),
             None => answers.into_iter().for_each(|answer| answer(None)),
         }
     }

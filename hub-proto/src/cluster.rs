@@ -21,10 +21,10 @@ use crate::limits::{
     ENVELOPE_BYTES_MAX, HINT_BODY_BYTES_MAX, ORIGIN_BYTES_MAX, TRACEPARENT_BYTES,
     TRACESTATE_BYTES_MAX,
 };
+use crate::push::check_args;
 use crate::slug::Slug;
 use crate::text::cut;
 use crate::time::Timestamp;
-use crate::{event, json};
 
 /// Version of the format that this release writes and reads.
 pub const VERSION: u32 = 1;
@@ -152,11 +152,7 @@ impl CommandBody {
             args_json: wire.args_json.into(),
             expires_at: Timestamp::from_unix_micros(wire.expires_at_us),
         };
-        let object = || {
-            json::check_text(&body.args_json).is_ok()
-                && event::Fields::of(&body.args_json).is_some()
-        };
-        (body.fits() && object()).then_some(body)
+        (body.fits() && check_args(&body.args_json).is_ok()).then_some(body)
     }
 }
 

@@ -18,9 +18,22 @@ pub const NOT_FOUND: &str = "not_found";
 pub const TOO_MANY_CHANNELS: &str = "too_many_channels";
 /// The hub cannot answer now; the same message may succeed after `retry_after_ms`.
 pub const UNAVAILABLE: &str = "unavailable";
-/// Too many messages in a short time.
-pub const RATE_LIMITED: &str = "rate_limited";
-/// A newer connection of the same device has taken over.
-pub const SUPERSEDED: &str = "superseded";
+/// Too many reports of this socket wait to be stored; send it again after `retry_after_ms`.
+pub const BUSY: &str = "busy";
 /// The device, its certificate or its authority was revoked.
 pub const REVOKED: &str = "revoked";
+
+/// Every code.
+pub const ALL: [&str; 11] = [
+    BAD_REQUEST,
+    BAD_VALUE,
+    UNKNOWN_EVENT,
+    UNKNOWN_TOPIC,
+    NOT_JOINED,
+    DUPLICATE_REF,
+    NOT_FOUND,
+    TOO_MANY_CHANNELS,
+    UNAVAILABLE,
+    BUSY,
+    REVOKED,
+];

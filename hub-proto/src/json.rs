@@ -73,10 +73,18 @@ pub fn check(bytes: &[u8]) -> Result<(), JsonFault> {
 /// # Errors
 /// The first fault in the text.
 pub fn check_text(text: &str) -> Result<(), JsonFault> {
+    check_inside(text, 0)
+}
+
+/// As [`check_text`], for text that will be put inside `depth` arrays and objects: what passes here passes there.
+///
+/// # Errors
+/// The first fault in the text.
+pub fn check_inside(text: &str, depth: usize) -> Result<(), JsonFault> {
     let fault = Cell::new(None);
     let mut json = serde_json::Deserializer::from_str(text);
     let walk = Walk {
-        depth: 0,
+        depth,
         fault: &fault,
     };
     let error = match walk.deserialize(&mut json).and_then(|()| json.end()) {

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use crate::event::Fields;
 use crate::frame::push_json_text;
 use crate::id::CommandId;
+use crate::json::{self, JsonFault};
 
 pub use offer::FirmwareUpdate;
 
@@ -134,6 +135,36 @@ pub struct Command {
     /// The arguments by name.
     #[serde(flatten)]
     pub args: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Whether a text can be the arguments of a command: an object that is still within the bounds of a frame once it
+/// is the payload of one, and has no argument called `id`.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn check_args(args: &str) -> Result<(), ArgsFault> {
+    // The object becomes the payload itself, so it is inside the frame's array only.
+    json::check_inside(args, 1).map_err(ArgsFault::Json)?;
+    let fields = Fields::of(args).ok_or(ArgsFault::NotAnObject)?;
+    if fields.iter().any(|(name, _)| name == "id") {
+        Err(ArgsFault::Id)
+    } else {
+        Ok(())
+    }
+}
+
+/// Why a text cannot be the arguments of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArgsFault {
+    /// Its JSON is refused.
+    #[error("the arguments' json is refused")]
+    Json(#[source] JsonFault),
+    /// It is another JSON value.
+    #[error("arguments are an object")]
+    NotAnObject,
+    /// The name is taken by the command's own id.
+    #[error("no argument may be called id")]
+    Id,
 }
 
 /// The payload of a command: its id, then the operator's arguments. `args` is the text of an object; anything else

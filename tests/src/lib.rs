@@ -8,5 +8,6 @@ pub mod pki;
 pub mod ports;
 pub mod process;
 pub mod raw_ws;
+pub mod sandbox;
 pub mod tls;
 pub mod wait;

@@ -15,6 +15,7 @@ mod crates;
 mod documents;
 mod leaks;
 mod names;
+mod settings;
 mod sizes;
 mod tree;
 

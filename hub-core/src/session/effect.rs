@@ -138,8 +138,6 @@ pub enum Push {
     },
     /// The channel is closed because its subscriber left it.
     Closed,
-    /// The channel broke: join it again.
-    Restart,
     /// A frame could not be read, and neither could its ref.
     Malformed {
         /** Stable code. */

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use hub_proto::close::CloseReason;
-use hub_proto::event::{DeviceEvent, EventError, JoinParams, Progress, ResultStatus};
+use hub_proto::event::{DeviceEvent, EventError, JoinParams, Progress, ResultStatus, UpdateStatus};
 use hub_proto::id::CommandId;
 use hub_proto::topic::Topic;
 
@@ -91,14 +91,16 @@ impl Session {
             return self.refuse(to, code, out);
         }
         out.push(Effect::Note(Note::Refused(code)));
-        let on = Subscription {
-            topic: "phoenix".into(),
-            join_ref: None,
-        };
-        out.push(Effect::Push {
-            on,
-            push: Push::Malformed { code },
-        });
+        if self.may_answer() {
+            let on = Subscription {
+                topic: "phoenix".into(),
+                join_ref: None,
+            };
+            out.push(Effect::Push {
+                on,
+                push: Push::Malformed { code },
+            });
+        }
         if self
             .nuisance
             .get_or_insert_with(|| Box::new(Nuisance::new(now)))
@@ -251,7 +253,13 @@ impl Session {
         match event {
             DeviceEvent::StatusUpdate(status) => {
                 self.flush_progress(out);
+                let failed = status.status == UpdateStatus::Failed;
                 self.record(Report::Status(status), Some(from), None, out);
+                if failed {
+                    // The next offer has a fresh URL; how soon it may come, the store's count of offers says.
+                    self.offered = None;
+                    self.reconcile(out);
+                }
             }
             DeviceEvent::Progress(progress) => self.progressed(progress, from, now, out),
             DeviceEvent::UpdateError(error) => {

@@ -12,8 +12,11 @@ use crate::{
 
 /// News from a task.
 pub(super) enum News {
-    /// A dial ended.
-    Dialed(Result<Box<Socket>, ConnectError>),
+    /// The dial of this generation ended.
+    Dialed {
+        generation: u64,
+        dialed: Result<Box<Socket>, ConnectError>,
+    },
     /// A command ended.
     CommandEnded {
         id: CommandId,
@@ -22,9 +25,9 @@ pub(super) enum News {
     },
     /// The update of this generation says something.
     Update { generation: u64, event: UpdateEvent },
-    /// A restart is over.
+    /// A restart is over. Boxed: the queue reserves room for the largest news.
     Booted {
-        firmware: Result<Option<Firmware>, String>,
+        firmware: Box<Result<Option<Firmware>, String>>,
     },
 }
 

@@ -49,6 +49,7 @@ struct Runner {
     command: Option<AbortHandle>,
     reboot: Option<AbortHandle>,
     generation: u64,
+    dials: u64,
     logs: LogLines,
 }
 
@@ -78,6 +79,7 @@ pub(super) async fn run(device: Device, stop: CancellationToken) -> Result<(), R
         command: None,
         reboot: None,
         generation: 0,
+        dials: 0,
         logs: LogLines::default(),
     };
     runner.feed(Event::Start).await;
@@ -144,11 +146,17 @@ impl Runner {
 
     fn on_news(&mut self, news: News) -> Option<Event> {
         match news {
-            News::Dialed(Ok(socket)) => {
+            // A restart came between: this socket is not wanted any more, and dropping it closes it.
+            News::Dialed { generation, .. } if generation != self.dials => None,
+            News::Dialed {
+                dialed: Ok(socket), ..
+            } => {
                 self.socket = Some(socket);
                 Some(Event::Opened)
             }
-            News::Dialed(Err(error)) => {
+            News::Dialed {
+                dialed: Err(error), ..
+            } => {
                 self.log(format!("cannot connect: {}", explain(&error)));
                 Some(Event::OpenFailed {
                     retry_after: error.retry_after(),
@@ -167,7 +175,7 @@ impl Runner {
                 Some(Event::Update(event))
             }
             News::Booted { firmware } => {
-                let firmware = firmware.unwrap_or_else(|error| {
+                let firmware = (*firmware).unwrap_or_else(|error| {
                     self.log(format!("cannot tell what is installed: {error}"));
                     self.machine.firmware().cloned()
                 });
@@ -182,26 +190,25 @@ impl Runner {
     async fn feed(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         let mut effects = Vec::new();
-        while let Some(event) = events.pop_front() {
-            self.machine
-                .step(event, self.started.elapsed(), &mut effects);
-            let mut records = Vec::new();
-            for effect in effects.drain(..) {
-                if let Effect::Record(record) = effect {
-                    records.push(record);
-                    continue;
+        loop {
+            while let Some(event) = events.pop_front() {
+                self.machine
+                    .step(event, self.started.elapsed(), &mut effects);
+                let mut records = Vec::new();
+                for effect in effects.drain(..) {
+                    if let Effect::Record(record) = effect {
+                        records.push(record);
+                        continue;
+                    }
+                    self.save(&mut records).await;
+                    events.extend(self.carry_out(effect).await);
                 }
                 self.save(&mut records).await;
-                events.extend(self.carry_out(effect).await);
             }
-            self.save(&mut records).await;
-        }
-        if let Err(event) = self.flush().await {
-            // At most one more round: the socket is gone now, so nothing can fail to be sent again.
-            self.machine
-                .step(event, self.started.elapsed(), &mut effects);
-            for effect in effects.drain(..) {
-                let _ = self.carry_out(effect).await;
+            // At most one more round: after a failure there is no socket left to flush.
+            match self.flush().await {
+                Ok(()) => break,
+                Err(event) => events.push_back(event),
             }
         }
         self.show();
@@ -236,12 +243,22 @@ impl Runner {
     }
 
     fn connect(&mut self) {
+        self.forget_dial();
+        let generation = self.dials;
         let (dialer, inbox) = (self.device.dialer.clone(), self.inbox.clone());
         let task = tokio::spawn(async move {
             let dialed = dialer.dial().await.map(Box::new);
-            let _ = inbox.send(News::Dialed(dialed)).await;
+            let _ = inbox.send(News::Dialed { generation, dialed }).await;
         });
         self.dial = Some(task.abort_handle());
+    }
+
+    /// Makes sure that no earlier dial brings a socket.
+    fn forget_dial(&mut self) {
+        self.dials += 1;
+        if let Some(task) = self.dial.take() {
+            task.abort();
+        }
     }
 
     async fn send(&mut self, outgoing: Outgoing) -> Option<Event> {
@@ -332,6 +349,7 @@ impl Runner {
     }
 
     fn reboot(&mut self) {
+        self.forget_dial();
         self.log("restarting".to_owned());
         let (reboot, updater, inbox) = (
             self.device.config.reboot.clone(),
@@ -340,7 +358,7 @@ impl Runner {
         );
         let task = tokio::spawn(async move {
             restart(&reboot).await;
-            let firmware = installed(&updater).await;
+            let firmware = Box::new(installed(&updater).await);
             let _ = inbox.send(News::Booted { firmware }).await;
         });
         self.reboot = Some(task.abort_handle());

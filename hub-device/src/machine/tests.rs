@@ -1,11 +1,17 @@
 //! The device's rules, one test each, and the laws of the machine.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names the effects it looks at"
+)]
+
 mod laws;
 
 use std::time::Duration;
 
 use hub_proto::{
-    frame::{Frame, Serializer},
+    event::DeviceEvent,
+    frame::{Frame, Payload, Serializer},
     id::CommandId,
 };
 use serde_json::{Value, json};
@@ -597,6 +603,29 @@ fn an_update_reports_its_steps_and_restarts_on_the_new_firmware() {
 }
 
 #[test]
+fn a_restart_on_other_firmware_is_a_failed_update() {
+    let mut world = World::online(&[]);
+    world.offer(OTHER);
+    world.feed(Event::Update(UpdateEvent::Installed));
+    world.wait(REBOOT_GRACE);
+    world.feed(Event::Booted {
+        firmware: Some(firmware(UUID, "1.0.0")),
+    });
+    let rejoined = sent(&world.join(&[]));
+    assert!(
+        rejoined
+            .iter()
+            .any(|frame| frame.payload["status"] == "failed")
+    );
+    assert!(
+        !world
+            .offer(OTHER)
+            .iter()
+            .any(|effect| matches!(effect, Effect::StartUpdate(_)))
+    );
+}
+
+#[test]
 fn a_restart_does_not_wait_for_ever() {
     let mut world = World::online(&[]);
     world.offer(OTHER);
@@ -685,5 +714,54 @@ trait Concat {
 impl<const N: usize> Concat for [Vec<Effect>; N] {
     fn concat_effects(self) -> Vec<Effect> {
         self.into_iter().flatten().collect()
+    }
+}
+
+#[test]
+fn the_hub_understands_everything_the_device_says() {
+    let mut world = World::new(Some(firmware(UUID, "1.0.0")));
+    let mut effects = world.connect(&[GROUP]);
+    effects.extend(world.device("identify", json!({ "id": command_id(1).to_string() })));
+    effects.extend(world.feed(Event::CommandEnded {
+        id: command_id(1),
+        outcome: done(),
+    }));
+    effects.extend(world.offer(OTHER));
+    effects.extend(world.feed(Event::Update(UpdateEvent::Started)));
+    effects.extend(world.feed(Event::Update(UpdateEvent::Progress {
+        percent: 5,
+        stage: Stage::Updating,
+    })));
+    effects.extend(world.feed(Event::Update(UpdateEvent::Failed {
+        reason: "x".to_owned(),
+    })));
+    effects.extend(world.device("firmware_update", json!({ "uuid": OTHER })));
+    effects.extend(world.wait(HEARTBEAT_INTERVAL));
+    effects.extend(world.offer(OTHER));
+    effects.extend(world.feed(Event::Update(UpdateEvent::Installed)));
+    effects.extend(world.wait(REBOOT_GRACE));
+    let frames = sent(&effects);
+    for name in [
+        "command_ack",
+        "command_result",
+        "status_update",
+        "fwup_progress",
+        "firmware_update_error",
+        "rebooting",
+    ] {
+        assert!(
+            frames.iter().any(|frame| frame.event == name),
+            "{name} was not said"
+        );
+    }
+    for frame in frames {
+        let payload = Payload::Json(serde_json::value::to_raw_value(&frame.payload).unwrap());
+        let event = DeviceEvent::parse(&frame.event, &payload);
+        assert!(
+            !matches!(event, Err(_) | Ok(DeviceEvent::Unknown)),
+            "{} {}: {event:?}",
+            frame.event,
+            frame.payload
+        );
     }
 }

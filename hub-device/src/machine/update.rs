@@ -203,10 +203,30 @@ impl Machine {
             self.cancel_update(effects);
         }
         if self.reboot.is_none() {
+            // The join after the restart brings the target again.
+            self.updating.deferred = None;
             self.reboot = Some(RebootPlan {
                 not_after: now + REBOOT_GRACE,
             });
         }
+    }
+
+    /// A restart on anything but what was installed means that the device fell back: the firmware failed.
+    pub(super) fn after_restart(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        let updating = std::mem::take(&mut self.updating);
+        let Some(active) = updating.active.filter(|active| active.installed) else {
+            return;
+        };
+        let running = self
+            .firmware
+            .as_ref()
+            .map(|firmware| firmware.uuid.as_str());
+        if running == Some(active.offer.uuid.as_str()) {
+            return;
+        }
+        let about = about(&active.offer.id, &active.offer.uuid);
+        self.updating.failed = Some((active.offer.uuid, 0, now + UPDATE_RETRY_CAP));
+        self.report_failure(&about, "the device restarted on other firmware", effects);
     }
 
     pub(super) fn settle_update(&mut self, now: Duration, effects: &mut Vec<Effect>) {

@@ -24,8 +24,8 @@ use crate::context::{Context, wall_clock};
 use crate::routing::{Delivery, SocketHandle};
 use crate::store::records::Identity;
 use guard::SocketGuard;
-use io::{Incoming, SocketIo};
 pub(crate) use io::DeviceStream;
+use io::{Incoming, SocketIo};
 
 /// Frames read in one turn, so that one device cannot keep a worker to itself.
 const FRAMES_PER_TURN: usize = 16;
@@ -38,7 +38,10 @@ pub(crate) enum Message {
     /// A deadline of the session or of the closing socket has passed.
     Deadline,
     /// Answer to a join.
-    Attached { attempt: u32, outcome: Box<Result<session::Attached, Unavailable>> },
+    Attached {
+        attempt: u32,
+        outcome: Box<Result<session::Attached, Unavailable>>,
+    },
     /// Answer to a read.
     Reconciled(Box<Result<Reconciled, Unavailable>>),
     /// Answer to a claim.
@@ -53,8 +56,6 @@ pub(crate) enum Message {
     Superseded,
     /// The identity may have been revoked.
     Recheck,
-    /// The database is another one.
-    Reattach,
     /// The node stops.
     Drain { after: Duration },
 }
@@ -92,8 +93,19 @@ impl Actor for DeviceSocket {
     type State = State;
     type Arguments = Arguments;
 
-    async fn pre_start(&self, myself: ActorRef<Message>, args: Arguments) -> Result<State, ActorProcessingErr> {
-        let Arguments { stream, early, identity, serializer, remote, context } = args;
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        args: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let Arguments {
+            stream,
+            early,
+            identity,
+            serializer,
+            remote,
+            context,
+        } = args;
         let now = Instant::now();
         let handle = Arc::new(SocketHandle::new(
             context.sockets.next_id(),
@@ -125,7 +137,12 @@ impl Actor for DeviceSocket {
         Ok(state)
     }
 
-    async fn handle(&self, myself: ActorRef<Message>, message: Message, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         if state.turn(message, Instant::now()) {
             myself.stop(None);
         }
@@ -155,12 +172,13 @@ impl State {
             Message::Attached { attempt, outcome } => self.attached(attempt, *outcome, now),
             Message::Reconciled(outcome) => self.step(Event::Reconciled(*outcome), now),
             Message::Claimed(outcome) => self.step(Event::Claimed(outcome), now),
-            Message::Recorded { receipt, outcome } => self.step(Event::Recorded { receipt, outcome }, now),
+            Message::Recorded { receipt, outcome } => {
+                self.step(Event::Recorded { receipt, outcome }, now)
+            }
             Message::Followed { group, head } => self.step(Event::Followed { group, head }, now),
             Message::Refollow(group) => self.step(Event::Refollow(group), now),
             Message::Superseded => self.step(Event::Superseded, now),
             Message::Recheck => self.step(Event::Recheck, now),
-            Message::Reattach => self.step(Event::Reattach, now),
             Message::Drain { after } => self.step(Event::Drain { after }, now),
         }
         if self.io.flush(&self.waker, now) {
@@ -171,19 +189,30 @@ impl State {
     }
 
     /// The store answered the join: from here on this socket speaks for the device, and older ones are told.
-    fn attached(&mut self, attempt: u32, outcome: Result<session::Attached, Unavailable>, now: Instant) {
+    fn attached(
+        &mut self,
+        attempt: u32,
+        outcome: Result<session::Attached, Unavailable>,
+        now: Instant,
+    ) {
         let generation = outcome.as_ref().ok().map(|attached| attached.generation);
         let mut effects = Vec::new();
-        self.session.step(Event::Attached { attempt, outcome }, now, &mut effects);
+        self.session
+            .step(Event::Attached { attempt, outcome }, now, &mut effects);
         if let Some(generation) = generation.filter(|_| self.session.generation() == generation) {
             self.guard.attached(generation);
-            self.context.sockets.supersede(self.identity.device, generation);
+            self.context
+                .sockets
+                .supersede(self.identity.device, generation);
         }
         self.perform(effects, now);
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        [self.session.deadline(), self.io.deadline()].into_iter().flatten().min()
+        [self.session.deadline(), self.io.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn take_inbox(&mut self, now: Instant) {

@@ -19,7 +19,11 @@ use crate::store::Store;
 /// What the channel is told.
 pub(crate) enum Message {
     /// A socket takes part; it is the `follows`-th to say so.
-    Follow { socket: Arc<SocketHandle>, known: Seq, follows: u64 },
+    Follow {
+        socket: Arc<SocketHandle>,
+        known: Seq,
+        follows: u64,
+    },
     /// A socket takes no further part.
     Unfollow(Arc<SocketHandle>),
     /// The channel moved.
@@ -79,22 +83,51 @@ impl Actor for GroupChannel {
     type State = State;
     type Arguments = Arguments;
 
-    async fn pre_start(&self, _: ActorRef<Message>, args: Arguments) -> Result<State, ActorProcessingErr> {
-        let Arguments { group, topic, store, groups } = args;
-        Ok(State { fanout: Fanout::new(group, topic), group, follows: 0, store, groups })
+    async fn pre_start(
+        &self,
+        _: ActorRef<Message>,
+        args: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let Arguments {
+            group,
+            topic,
+            store,
+            groups,
+        } = args;
+        Ok(State {
+            fanout: Fanout::new(group, topic),
+            group,
+            follows: 0,
+            store,
+            groups,
+        })
     }
 
-    async fn handle(&self, myself: ActorRef<Message>, message: Message, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         let now = Instant::now();
         let event = match message {
-            Message::Follow { socket, known, follows } => {
+            Message::Follow {
+                socket,
+                known,
+                follows,
+            } => {
                 state.follows = follows;
-                Event::Follow { member: Member(socket), known }
+                Event::Follow {
+                    member: Member(socket),
+                    known,
+                }
             }
             Message::Unfollow(socket) => Event::Unfollow(Member(socket)),
             Message::Hint { seq, body } => Event::Hint { seq, body },
             Message::Loaded(loaded) => loaded.map_or(Event::LoadFailed, Event::Loaded),
-            Message::Deadline if state.fanout.deadline().is_some_and(|at| at <= now) => Event::Deadline,
+            Message::Deadline if state.fanout.deadline().is_some_and(|at| at <= now) => {
+                Event::Deadline
+            }
             Message::Deadline => return Ok(()),
         };
         let mut effects = Vec::new();
@@ -115,11 +148,17 @@ impl State {
                 }
             }
             Effect::Followed { member, head } => {
-                member.0.tell(device_socket::Message::Followed { group: self.group, head });
+                member.0.tell(device_socket::Message::Followed {
+                    group: self.group,
+                    head,
+                });
             }
             Effect::Load { after } => self.load(after, myself.clone()),
             Effect::Empty => {
-                let _ = self.groups.cast(groups::Message::Empty { group: self.group, follows: self.follows });
+                let _ = self.groups.cast(groups::Message::Empty {
+                    group: self.group,
+                    follows: self.follows,
+                });
             }
         }
     }
@@ -127,8 +166,12 @@ impl State {
     fn load(&self, after: Seq, myself: ActorRef<Message>) {
         let (store, group) = (self.store.clone(), self.group);
         tokio::spawn(async move {
-            let loaded = store.group_changes(group, after, GROUP_CATCH_UP_MAX, wall_clock()).await;
-            let loaded = loaded.inspect_err(|error| warn!(%error, %group, "could not read a group's channel")).ok();
+            let loaded = store
+                .group_changes(group, after, GROUP_CATCH_UP_MAX, wall_clock())
+                .await;
+            let loaded = loaded
+                .inspect_err(|error| warn!(%error, %group, "could not read a group's channel"))
+                .ok();
             let _ = myself.cast(Message::Loaded(Box::new(loaded)));
         });
     }

@@ -18,13 +18,25 @@ use crate::store::Store;
 /// What the supervisor is told. One mailbox orders all of it.
 pub(crate) enum Message {
     /// A socket takes part in a group.
-    Follow { group: GroupId, known: Seq, topic: String, socket: Arc<SocketHandle> },
+    Follow {
+        group: GroupId,
+        known: Seq,
+        topic: String,
+        socket: Arc<SocketHandle>,
+    },
     /// A socket takes no further part.
-    Unfollow { group: GroupId, socket: Arc<SocketHandle> },
+    Unfollow {
+        group: GroupId,
+        socket: Arc<SocketHandle>,
+    },
     /// A socket died without saying what it followed.
     Forget(Arc<SocketHandle>),
     /// A group's channel moved.
-    Hint { group: GroupId, seq: Seq, body: Option<HintBody> },
+    Hint {
+        group: GroupId,
+        seq: Seq,
+        body: Option<HintBody>,
+    },
     /// A channel has no members left, as of its `follows`-th one.
     Empty { group: GroupId, follows: u64 },
     /// Deadlines may have passed.
@@ -51,23 +63,50 @@ impl Actor for Groups {
     type State = State;
     type Arguments = (Arc<dyn Store>, Arc<Sockets>);
 
-    async fn pre_start(&self, _: ActorRef<Message>, (store, sockets): Self::Arguments) -> Result<State, ActorProcessingErr> {
-        Ok(State { channels: HashMap::new(), store, sockets })
+    async fn pre_start(
+        &self,
+        _: ActorRef<Message>,
+        (store, sockets): Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        Ok(State {
+            channels: HashMap::new(),
+            store,
+            sockets,
+        })
     }
 
-    async fn handle(&self, myself: ActorRef<Message>, message: Message, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Follow { group, known, topic, socket } => state.follow(&myself, group, known, topic, socket).await,
-            Message::Unfollow { group, socket } => state.tell(group, || group_channel::Message::Unfollow(socket)),
+            Message::Follow {
+                group,
+                known,
+                topic,
+                socket,
+            } => state.follow(&myself, group, known, topic, socket).await,
+            Message::Unfollow { group, socket } => {
+                state.tell(group, || group_channel::Message::Unfollow(socket))
+            }
             Message::Forget(socket) => {
                 for channel in state.channels.values() {
-                    let _ = channel.actor.cast(group_channel::Message::Unfollow(socket.clone()));
+                    let _ = channel
+                        .actor
+                        .cast(group_channel::Message::Unfollow(socket.clone()));
                 }
             }
-            Message::Hint { group, seq, body } => state.tell(group, || group_channel::Message::Hint { seq, body }),
+            Message::Hint { group, seq, body } => {
+                state.tell(group, || group_channel::Message::Hint { seq, body })
+            }
             Message::Empty { group, follows } => {
                 // A member may have come since the channel said so: then it lives on.
-                if state.channels.get(&group).is_some_and(|channel| channel.follows == follows)
+                if state
+                    .channels
+                    .get(&group)
+                    .is_some_and(|channel| channel.follows == follows)
                     && let Some(channel) = state.channels.remove(&group)
                 {
                     channel.actor.stop(None);
@@ -106,7 +145,12 @@ impl State {
         socket: Arc<SocketHandle>,
     ) {
         if !self.channels.contains_key(&group) {
-            let arguments = group_channel::Arguments { group, topic, store: self.store.clone(), groups: myself.clone() };
+            let arguments = group_channel::Arguments {
+                group,
+                topic,
+                store: self.store.clone(),
+                groups: myself.clone(),
+            };
             match Actor::spawn_linked(None, GroupChannel, arguments, myself.get_cell()).await {
                 Ok((actor, _)) => self.channels.insert(group, Channel { actor, follows: 0 }),
                 Err(error) => return warn!(%error, %group, "could not start a group channel"),
@@ -114,7 +158,11 @@ impl State {
         }
         if let Some(channel) = self.channels.get_mut(&group) {
             channel.follows += 1;
-            let follow = group_channel::Message::Follow { socket, known, follows: channel.follows };
+            let follow = group_channel::Message::Follow {
+                socket,
+                known,
+                follows: channel.follows,
+            };
             let _ = channel.actor.cast(follow);
         }
     }
@@ -126,10 +174,16 @@ impl State {
     }
 
     fn restart(&mut self, cell: &ActorCell) {
-        let Some(group) = self.channels.iter().find(|(_, c)| c.actor.get_id() == cell.get_id()).map(|(g, _)| *g) else {
+        let Some(group) = self
+            .channels
+            .iter()
+            .find(|(_, c)| c.actor.get_id() == cell.get_id())
+            .map(|(g, _)| *g)
+        else {
             return;
         };
         self.channels.remove(&group);
-        self.sockets.for_each(|socket| socket.tell(device_socket::Message::Refollow(group)));
+        self.sockets
+            .for_each(|socket| socket.tell(device_socket::Message::Refollow(group)));
     }
 }

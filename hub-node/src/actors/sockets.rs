@@ -25,7 +25,10 @@ impl SocketSupervisors {
         for _ in 0..SHARDS {
             shards.push(Actor::spawn(None, Supervisor, ()).await?.0);
         }
-        Ok(Arc::new(Self { shards, next: AtomicUsize::new(0) }))
+        Ok(Arc::new(Self {
+            shards,
+            next: AtomicUsize::new(0),
+        }))
     }
 
     /// Starts the actor of an upgraded socket.
@@ -54,7 +57,12 @@ impl Actor for Supervisor {
         Ok(())
     }
 
-    async fn handle_supervisor_evt(&self, _: ActorRef<()>, event: SupervisionEvent, (): &mut ()) -> Result<(), ActorProcessingErr> {
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<()>,
+        event: SupervisionEvent,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
         if let SupervisionEvent::ActorFailed(cell, cause) = event {
             error!(actor = %cell.get_id(), %cause, "a device socket's actor failed; its device will connect again");
         }

@@ -19,7 +19,10 @@ pub struct LocalBus {
 impl Default for LocalBus {
     fn default() -> Self {
         let (sender, receiver) = mpsc::channel(BUS_HINTS_MAX);
-        Self { sender, receiver: Mutex::new(Some(receiver)) }
+        Self {
+            sender,
+            receiver: Mutex::new(Some(receiver)),
+        }
     }
 }
 

@@ -20,7 +20,10 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
     std::fs::write(&file, "node_name = \"from-file\"\nlog = \"debug\"\n").unwrap();
     let file = file.to_str().unwrap();
     let config = Config::read(&flags(&["--config", file, "--node-name", "from-flag"])).unwrap();
-    assert_eq!((config.node_name.as_str(), config.log.as_str()), ("from-flag", "debug"));
+    assert_eq!(
+        (config.node_name.as_str(), config.log.as_str()),
+        ("from-flag", "debug")
+    );
     assert_eq!(config.device_listen, Config::default().device_listen);
 }
 
@@ -46,7 +49,17 @@ fn all_problems_are_reported_at_once() {
         ..Config::default()
     };
     let ConfigError(problems) = config.check().unwrap_err();
-    for key in ["state_dir", "device_certificate", "device_key", "api_listen", "firmware_bytes_max", "log"] {
-        assert!(problems.iter().any(|problem| problem.starts_with(key)), "{key} in {problems:#?}");
+    for key in [
+        "state_dir",
+        "device_certificate",
+        "device_key",
+        "api_listen",
+        "firmware_bytes_max",
+        "log",
+    ] {
+        assert!(
+            problems.iter().any(|problem| problem.starts_with(key)),
+            "{key} in {problems:#?}"
+        );
     }
 }

@@ -23,8 +23,15 @@ pub(crate) struct FrameMeter<S> {
 #[derive(Clone, Copy, Debug)]
 enum At {
     First,
-    Length { control: bool, last: bool },
-    ExtendedLength { missing: u8, masked: bool, length: u64 },
+    Length {
+        control: bool,
+        last: bool,
+    },
+    ExtendedLength {
+        missing: u8,
+        masked: bool,
+        length: u64,
+    },
     /// The rest of the header (mask) and the payload.
     Rest(u64),
 }
@@ -33,7 +40,11 @@ const MASK_BYTES: u64 = 4;
 
 impl<S> FrameMeter<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, at: At::First, fragments: 0 }
+        Self {
+            stream,
+            at: At::First,
+            fragments: 0,
+        }
     }
 
     /// Whether the peer sent a message of too many fragments.
@@ -45,7 +56,9 @@ impl<S> FrameMeter<S> {
     pub(crate) fn see(&mut self, mut bytes: &[u8]) {
         while let Some((&byte, rest)) = bytes.split_first() {
             if let At::Rest(length) = self.at {
-                let skipped = bytes.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+                let skipped = bytes
+                    .len()
+                    .min(usize::try_from(length).unwrap_or(usize::MAX));
                 bytes = &bytes[skipped..];
                 let left = length - skipped as u64;
                 self.at = if left == 0 { At::First } else { At::Rest(left) };
@@ -58,21 +71,48 @@ impl<S> FrameMeter<S> {
 
     fn next(&mut self, byte: u8) -> At {
         match self.at {
-            At::First => At::Length { control: byte & 0x08 != 0, last: byte & 0x80 != 0 },
+            At::First => At::Length {
+                control: byte & 0x08 != 0,
+                last: byte & 0x80 != 0,
+            },
             At::Length { control, last } => {
                 if !control {
-                    self.fragments = if last { 0 } else { self.fragments.saturating_add(1) };
+                    self.fragments = if last {
+                        0
+                    } else {
+                        self.fragments.saturating_add(1)
+                    };
                 }
                 let masked = byte & 0x80 != 0;
                 match byte & 0x7f {
-                    126 => At::ExtendedLength { missing: 2, masked, length: 0 },
-                    127 => At::ExtendedLength { missing: 8, masked, length: 0 },
+                    126 => At::ExtendedLength {
+                        missing: 2,
+                        masked,
+                        length: 0,
+                    },
+                    127 => At::ExtendedLength {
+                        missing: 8,
+                        masked,
+                        length: 0,
+                    },
                     length => rest(u64::from(length), masked),
                 }
             }
-            At::ExtendedLength { missing, masked, length } => {
+            At::ExtendedLength {
+                missing,
+                masked,
+                length,
+            } => {
                 let length = (length << 8) | u64::from(byte);
-                if missing == 1 { rest(length, masked) } else { At::ExtendedLength { missing: missing - 1, masked, length } }
+                if missing == 1 {
+                    rest(length, masked)
+                } else {
+                    At::ExtendedLength {
+                        missing: missing - 1,
+                        masked,
+                        length,
+                    }
+                }
             }
             At::Rest(_) => self.at,
         }
@@ -87,7 +127,11 @@ fn rest(length: u64, masked: bool) -> At {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for FrameMeter<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         self.see(&buffer.filled()[before..]);
@@ -99,7 +143,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for FrameMeter<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for FrameMeter<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

@@ -36,7 +36,10 @@ pub struct HeadPolicy {
 
 impl Default for HeadPolicy {
     fn default() -> Self {
-        Self { deadline: REQUEST_HEAD_MAX, origins: Vec::new() }
+        Self {
+            deadline: REQUEST_HEAD_MAX,
+            origins: Vec::new(),
+        }
     }
 }
 
@@ -90,7 +93,12 @@ impl Head {
 
     fn refused(answer: Answer, read: BytesMut) -> Self {
         let end = read.len();
-        Self { kind: HeadKind::Refuse(answer), claims: 0, read: read.freeze(), end }
+        Self {
+            kind: HeadKind::Refuse(answer),
+            claims: 0,
+            read: read.freeze(),
+            end,
+        }
     }
 }
 
@@ -100,13 +108,28 @@ pub async fn read_head<IO: AsyncRead + Unpin>(io: &mut IO, policy: &HeadPolicy) 
     let mut buffer = BytesMut::with_capacity(FIRST_READ_BYTES);
     let outcome = tokio::time::timeout(policy.deadline, fill(io, &mut buffer)).await;
     match outcome {
-        Err(_) => Head::refused(Answer::new(408, "the request did not arrive in time"), buffer),
-        Ok(Filled::TooLarge) => Head::refused(Answer::new(431, "the request head is too large"), buffer),
+        Err(_) => Head::refused(
+            Answer::new(408, "the request did not arrive in time"),
+            buffer,
+        ),
+        Ok(Filled::TooLarge) => {
+            Head::refused(Answer::new(431, "the request head is too large"), buffer)
+        }
         Ok(Filled::Refused(why)) => Head::refused(Answer::new(400, why), buffer),
-        Ok(Filled::Gone) => Head { kind: HeadKind::Gone, claims: 0, read: Bytes::new(), end: 0 },
+        Ok(Filled::Gone) => Head {
+            kind: HeadKind::Gone,
+            claims: 0,
+            read: Bytes::new(),
+            end: 0,
+        },
         Ok(Filled::Complete(end)) => {
             let (kind, claims) = judge(&buffer[..end], policy);
-            Head { kind, claims, read: buffer.freeze(), end }
+            Head {
+                kind,
+                claims,
+                read: buffer.freeze(),
+                end,
+            }
         }
     }
 }

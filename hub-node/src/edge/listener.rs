@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hub_core::limits::{DOWNLOADS_MAX, HANDSHAKES_MAX, SOCKETS_MAX, TLS_HANDSHAKE_MAX};
+use hub_core::limits::{HANDSHAKES_MAX, SOCKETS_MAX, TLS_HANDSHAKE_MAX};
 use rustls::ServerConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -37,17 +37,11 @@ pub(crate) struct Edge {
     pub(crate) policy: HeadPolicy,
     pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) supervisors: Arc<SocketSupervisors>,
-    pub(crate) downloads: DownloadService,
-    pub(crate) download_slots: Arc<Semaphore>,
+    pub(crate) downloads: Arc<DownloadService>,
     pub(crate) context: Arc<Context>,
 }
 
 impl Edge {
-    /// The bound on downloads.
-    pub(crate) fn download_slots() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(DOWNLOADS_MAX))
-    }
-
     /// Accepts until `stop`. Over [`HANDSHAKES_MAX`] the kernel's backlog waits, whose retries are a free back-off.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
@@ -72,7 +66,12 @@ impl Edge {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, remote: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+    async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        remote: SocketAddr,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
         let _ = stream.set_nodelay(true);
         let handshake = TlsAcceptor::from(self.tls.clone()).accept(stream);
         let mut stream = match timeout(TLS_HANDSHAKE_MAX, handshake).await {
@@ -82,10 +81,14 @@ impl Edge {
         };
         let head = read_head(&mut stream, &self.policy).await;
         match &head.kind {
-            HeadKind::Upgrade(upgrade) => self.upgrade(stream, upgrade, head.rest().to_vec(), remote, permit).await,
+            HeadKind::Upgrade(upgrade) => {
+                self.upgrade(stream, upgrade, head.rest().to_vec(), remote, permit)
+                    .await
+            }
             HeadKind::Download => {
                 drop(permit);
-                self.download(Prefixed::new(head.replay(), stream), remote).await;
+                self.download(Prefixed::new(head.replay(), stream), remote)
+                    .await;
             }
             HeadKind::Refuse(answer) => refuse(&mut stream, answer, remote).await,
             HeadKind::Gone => {}
@@ -120,26 +123,49 @@ impl Edge {
         }
         drop(permit);
         info!(%remote, org = %identity.org_name, product = %identity.product_name, device = %identity.device_name, "connected");
-        let arguments =
-            Arguments { stream, early, identity, serializer: upgrade.serializer, remote, context: self.context.clone() };
+        let arguments = Arguments {
+            stream,
+            early,
+            identity,
+            serializer: upgrade.serializer,
+            remote,
+            context: self.context.clone(),
+        };
         if let Err(error) = self.supervisors.spawn(arguments).await {
             warn!(%remote, %error, "could not start a device socket");
         }
     }
 
-    async fn download(&self, stream: Prefixed<TlsStream<TcpStream>>, remote: SocketAddr) {
-        let Ok(_slot) = self.download_slots.clone().try_acquire_owned() else {
-            let mut stream = stream;
-            let full = Answer::new(503, "too_many_downloads").retry_after(FULL_RETRY);
-            return refuse(&mut stream, &full, remote).await;
+    /// Who downloads needs no certificate, but one that is shown must be the link's own device's.
+    async fn download(&self, mut stream: Prefixed<TlsStream<TcpStream>>, remote: SocketAddr) {
+        let certificates = stream
+            .get_ref()
+            .get_ref()
+            .1
+            .peer_certificates()
+            .map(<[_]>::to_vec);
+        let peer = match certificates {
+            None => None,
+            Some(certificates) => {
+                match self.verdicts.admit(Some(&certificates), wall_clock()).await {
+                    Ok(identity) => Some((identity.org, identity.device)),
+                    Err(denied) => {
+                        return refuse(&mut stream, &Answer::denied(&denied), remote).await;
+                    }
+                }
+            }
         };
-        if let Err(error) = self.downloads.serve_connection(stream).await {
+        if let Err(error) = self.downloads.clone().serve_connection(stream, peer).await {
             debug!(%remote, %error, "download ended early");
         }
     }
 }
 
-async fn refuse<S: tokio::io::AsyncWrite + Unpin>(stream: &mut S, answer: &Answer, remote: SocketAddr) {
+async fn refuse<S: tokio::io::AsyncWrite + Unpin>(
+    stream: &mut S,
+    answer: &Answer,
+    remote: SocketAddr,
+) {
     debug!(%remote, status = answer.status, reason = answer.reason, "refused");
     if let Err(error) = answer.write(stream).await {
         debug!(%remote, %error, "refusal not delivered");

@@ -76,10 +76,15 @@ impl DeviceTls {
     ///
     /// # Errors
     /// Files that cannot be used.
-    pub fn build(files: ServerFiles, verifier: Arc<dyn ClientCertVerifier>) -> Result<Self, TlsError> {
+    pub fn build(
+        files: ServerFiles,
+        verifier: Arc<dyn ClientCertVerifier>,
+    ) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let certificate = Arc::new(Certificate(ArcSwap::from_pointee(load(&files, &provider)?)));
-        let tickets = Arc::new(Tickets(ArcSwap::from_pointee(fresh_tickets().map_err(TlsError::Tickets)?)));
+        let tickets = Arc::new(Tickets(ArcSwap::from_pointee(
+            fresh_tickets().map_err(TlsError::Tickets)?,
+        )));
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(TlsError::Unusable)?
@@ -90,7 +95,13 @@ impl DeviceTls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = TICKETS_PER_HANDSHAKE;
         config.max_early_data_size = 0;
-        Ok(Self { config: Arc::new(config), certificate, tickets, provider, files })
+        Ok(Self {
+            config: Arc::new(config),
+            certificate,
+            tickets,
+            provider,
+            files,
+        })
     }
 
     /// What the acceptor needs. Stays the same over reloads.
@@ -104,7 +115,9 @@ impl DeviceTls {
     /// # Errors
     /// Files that cannot be used.
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.certificate.0.store(Arc::new(load(&self.files, &self.provider)?));
+        self.certificate
+            .0
+            .store(Arc::new(load(&self.files, &self.provider)?));
         Ok(())
     }
 
@@ -113,13 +126,20 @@ impl DeviceTls {
     /// # Errors
     /// No random numbers; the old keys stay.
     pub fn void_tickets(&self) -> Result<(), TlsError> {
-        self.tickets.0.store(Arc::new(fresh_tickets().map_err(TlsError::Tickets)?));
+        self.tickets
+            .0
+            .store(Arc::new(fresh_tickets().map_err(TlsError::Tickets)?));
         Ok(())
     }
 }
 
 fn load(files: &ServerFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let read = |path: &PathBuf| std::fs::read(path).map_err(|source| TlsError::File { path: path.clone(), source });
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|source| TlsError::File {
+            path: path.clone(),
+            source,
+        })
+    };
     let pem = |path: &PathBuf, what| {
         let path = path.clone();
         move |source| TlsError::Pem { path, what, source }
@@ -130,7 +150,8 @@ fn load(files: &ServerFiles, provider: &CryptoProvider) -> Result<CertifiedKey, 
     if chain.is_empty() {
         return Err(pem(&files.chain, "certificate")(pem::Error::NoItemsFound));
     }
-    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(pem(&files.key, "private key"))?;
+    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
+        .map_err(pem(&files.key, "private key"))?;
     CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Unusable)
 }
 

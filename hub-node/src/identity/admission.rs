@@ -44,7 +44,11 @@ impl Verdicts {
     ///
     /// # Errors
     /// [`Denied::Refused`] with the reason, [`Denied::Unavailable`] when the store cannot say.
-    pub async fn admit(&self, peer: Option<&[CertificateDer<'_>]>, now: Timestamp) -> Result<Identity, Denied> {
+    pub async fn admit(
+        &self,
+        peer: Option<&[CertificateDer<'_>]>,
+        now: Timestamp,
+    ) -> Result<Identity, Denied> {
         let Some((leaf, intermediates)) = peer.and_then(<[_]>::split_first) else {
             return Err(Denied::Refused(Refusal::NoCertificate));
         };
@@ -57,8 +61,15 @@ impl Verdicts {
                     Denied::Refused(Refusal::BadIdentifier)
                 })?;
                 let certificate = pin(&presented.facts, now);
-                let provision = Provision { authority, name, certificate };
-                self.store().provision(provision).await?.map_err(Denied::Refused)
+                let provision = Provision {
+                    authority,
+                    name,
+                    certificate,
+                };
+                self.store()
+                    .provision(provision)
+                    .await?
+                    .map_err(Denied::Refused)
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Reads a certificate once and keeps the facts that decide about it. Trusts nothing: any bytes give facts or
 //! an error, and a name found here is only a proposal until somebody vouches for it.
 
+use hub_core::limits::CERTIFICATE_SERIAL_BYTES_MAX;
 use hub_proto::slug::Slug;
 use hub_proto::time::Timestamp;
 use sha1::Sha1;
@@ -9,9 +10,6 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::asn1_rs::Tag;
 use x509_parser::prelude::FromDer;
-
-/// Longest serial number that is read, bytes. RFC 5280 allows 20.
-const SERIAL_BYTES_MAX: usize = 20;
 
 /// What a certificate says, without any judgement on who signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,12 +103,16 @@ impl CertificateFacts {
             return Err(Unreadable);
         }
         let broken = |e: &ParsedExtension<'_>| e.error().is_some();
-        if certificate.extensions().iter().any(|e| broken(e.parsed_extension())) || certificate.extensions_map().is_err()
+        if certificate
+            .extensions()
+            .iter()
+            .any(|e| broken(e.parsed_extension()))
+            || certificate.extensions_map().is_err()
         {
             return Err(Unreadable);
         }
         let serial = certificate.raw_serial();
-        if serial.len() > SERIAL_BYTES_MAX {
+        if serial.len() > CERTIFICATE_SERIAL_BYTES_MAX {
             return Err(Unreadable);
         }
         let dns_names = dns_names(&certificate)?;
@@ -123,7 +125,9 @@ impl CertificateFacts {
             not_after: moment(certificate.validity().not_after.timestamp()),
             name: proposed_name(&certificate, &dns_names),
             authority_key_id,
-            key_id_is_derived: subject_key_id.as_deref().is_some_and(|id| is_derived(&certificate, id)),
+            key_id_is_derived: subject_key_id
+                .as_deref()
+                .is_some_and(|id| is_derived(&certificate, id)),
             subject_key_id,
             issuer_der: certificate.issuer().as_raw().to_vec(),
             subject_der: certificate.subject().as_raw().to_vec(),
@@ -138,7 +142,9 @@ impl CertificateFacts {
     /// because any tenant can write any other into a certificate of its own.
     #[must_use]
     pub fn trusted_key_id(&self) -> Option<&[u8]> {
-        self.subject_key_id.as_deref().filter(|_| self.key_id_is_derived)
+        self.subject_key_id
+            .as_deref()
+            .filter(|_| self.key_id_is_derived)
     }
 }
 
@@ -161,7 +167,10 @@ pub fn hex(bytes: &[u8]) -> String {
 
 fn dns_names<'a>(certificate: &'a X509Certificate<'_>) -> Result<Vec<&'a str>, Unreadable> {
     let mut names = Vec::new();
-    let Some(alternative) = certificate.subject_alternative_name().map_err(|_| Unreadable)? else {
+    let Some(alternative) = certificate
+        .subject_alternative_name()
+        .map_err(|_| Unreadable)?
+    else {
         return Ok(names);
     };
     for name in &alternative.value.general_names {
@@ -208,21 +217,29 @@ fn key_ids(certificate: &X509Certificate<'_>) -> (Option<Vec<u8>>, Option<Vec<u8
         }
     }
     // An empty id names nobody.
-    (authority.filter(|id| !id.is_empty()), subject.filter(|id| !id.is_empty()))
+    (
+        authority.filter(|id| !id.is_empty()),
+        subject.filter(|id| !id.is_empty()),
+    )
 }
 
 /// Is `id` a digest, whole or cut to 160 bits, of the key's bits or of its `SubjectPublicKeyInfo`? These are the
 /// methods of RFC 5280 (SHA-1) and RFC 7093 (SHA-2), and what the common tools write.
 fn is_derived(certificate: &X509Certificate<'_>, id: &[u8]) -> bool {
     let key = certificate.public_key();
-    [key.subject_public_key.data.as_ref(), key.raw].iter().any(|bytes| {
-        let long = [
-            Sha256::digest(bytes).to_vec(),
-            Sha384::digest(bytes).to_vec(),
-            Sha512::digest(bytes).to_vec(),
-        ];
-        Sha1::digest(bytes).as_slice() == id || long.iter().any(|digest| digest == id || digest[..20] == *id)
-    })
+    [key.subject_public_key.data.as_ref(), key.raw]
+        .iter()
+        .any(|bytes| {
+            let long = [
+                Sha256::digest(bytes).to_vec(),
+                Sha384::digest(bytes).to_vec(),
+                Sha512::digest(bytes).to_vec(),
+            ];
+            Sha1::digest(bytes).as_slice() == id
+                || long
+                    .iter()
+                    .any(|digest| digest == id || digest[..20] == *id)
+        })
 }
 
 fn usage(certificate: &X509Certificate<'_>) -> Result<Usage, Unreadable> {

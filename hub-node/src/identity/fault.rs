@@ -47,7 +47,9 @@ impl CertificateFault {
     pub fn for_handshake(&self) -> CertificateError {
         match self {
             // -> bad_certificate
-            Self::Malformed | Self::ChainTooLong | Self::Unsupported => CertificateError::BadEncoding,
+            Self::Malformed | Self::ChainTooLong | Self::Unsupported => {
+                CertificateError::BadEncoding
+            }
             Self::ForbiddenName => CertificateError::NotValidForName,
             // -> unsupported_certificate
             Self::IsAuthority | Self::WrongUsage => CertificateError::InvalidPurpose,
@@ -65,7 +67,9 @@ impl CertificateFault {
                 | Refusal::AuthorityRevoked => CertificateError::UnknownIssuer,
             },
             // -> access_denied
-            Self::Unavailable(_) | Self::TimedOut | Self::Busy => CertificateError::ApplicationVerificationFailure,
+            Self::Unavailable(_) | Self::TimedOut | Self::Busy => {
+                CertificateError::ApplicationVerificationFailure
+            }
         }
     }
 

@@ -18,8 +18,9 @@ use super::fault::CertificateFault;
 use crate::store::records::{Anchor, Identity};
 
 /// The signature algorithms of the TLS provider.
-pub(crate) static ALGORITHMS: LazyLock<WebPkiSupportedAlgorithms> =
-    LazyLock::new(|| rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms);
+pub(crate) static ALGORITHMS: LazyLock<WebPkiSupportedAlgorithms> = LazyLock::new(|| {
+    rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms
+});
 
 /// A client's certificates, read and put in line.
 #[derive(Debug)]
@@ -37,7 +38,10 @@ impl<'a> Presented<'a> {
     ///
     /// # Errors
     /// `Malformed`, `ChainTooLong`, `IsAuthority`, `WrongUsage` or `ForbiddenName`.
-    pub fn read(leaf: &'a [u8], intermediates: &'a [CertificateDer<'_>]) -> Result<Self, CertificateFault> {
+    pub fn read(
+        leaf: &'a [u8],
+        intermediates: &'a [CertificateDer<'_>],
+    ) -> Result<Self, CertificateFault> {
         if intermediates.len() > INTERMEDIATES_MAX {
             return Err(CertificateFault::ChainTooLong);
         }
@@ -52,7 +56,11 @@ impl<'a> Presented<'a> {
             return Err(CertificateFault::ForbiddenName);
         }
         let issuers = line_up(&facts, intermediates);
-        Ok(Self { leaf: CertificateDer::from(leaf), facts, issuers })
+        Ok(Self {
+            leaf: CertificateDer::from(leaf),
+            facts,
+            issuers,
+        })
     }
 
     /// Its dates against the clock.
@@ -72,7 +80,11 @@ impl<'a> Presented<'a> {
     /// The places where a registered authority may stand: above the device's certificate first, then above each
     /// issuer in line. Each is the certificate whose issuer is sought, and how many issuers lie below.
     pub fn levels(&self) -> impl Iterator<Item = (&CertificateFacts, usize)> {
-        let above = self.issuers.iter().enumerate().map(|(index, (_, facts))| (facts, index + 1));
+        let above = self
+            .issuers
+            .iter()
+            .enumerate()
+            .map(|(index, (_, facts))| (facts, index + 1));
         std::iter::once((&self.facts, 0)).chain(above)
     }
 
@@ -88,12 +100,18 @@ impl<'a> Presented<'a> {
         anchors: &'s [Anchor],
         now: Timestamp,
     ) -> Result<&'s Anchor, CertificateFault> {
-        let intermediates: Vec<CertificateDer<'_>> =
-            self.issuers.iter().take(issuers).map(|(der, _)| CertificateDer::from(der.as_ref())).collect();
+        let intermediates: Vec<CertificateDer<'_>> = self
+            .issuers
+            .iter()
+            .take(issuers)
+            .map(|(der, _)| CertificateDer::from(der.as_ref()))
+            .collect();
         let mut fault = CertificateFault::Refused(Refusal::Unknown);
         for anchor in anchors {
             match leads_to(&self.leaf, &intermediates, &anchor.der, now) {
-                Ok(()) if anchor.revoked => return Err(CertificateFault::Refused(Refusal::AuthorityRevoked)),
+                Ok(()) if anchor.revoked => {
+                    return Err(CertificateFault::Refused(Refusal::AuthorityRevoked));
+                }
                 Ok(()) => return Ok(anchor),
                 Err(found) => fault = more_telling(fault, found),
             }
@@ -106,7 +124,11 @@ impl<'a> Presented<'a> {
 ///
 /// # Errors
 /// The holder's refusal, or the certificate's dates.
-pub fn admit_known(presented: &Presented<'_>, identity: &Identity, now: Timestamp) -> Result<(), CertificateFault> {
+pub fn admit_known(
+    presented: &Presented<'_>,
+    identity: &Identity,
+    now: Timestamp,
+) -> Result<(), CertificateFault> {
     match identity.refusal {
         Some(refusal) => Err(CertificateFault::Refused(refusal)),
         None => presented.check_dates(now),
@@ -115,7 +137,11 @@ pub fn admit_known(presented: &Presented<'_>, identity: &Identity, now: Timestam
 
 /// Keeps the fault that says more than "unknown".
 pub(crate) fn more_telling(held: CertificateFault, found: CertificateFault) -> CertificateFault {
-    if matches!(held, CertificateFault::Refused(Refusal::Unknown)) { found } else { held }
+    if matches!(held, CertificateFault::Refused(Refusal::Unknown)) {
+        found
+    } else {
+        held
+    }
 }
 
 /// Follows issuer names (and key ids, where both sides have one) from the device's certificate up, as far as
@@ -126,7 +152,12 @@ fn line_up<'a>(
 ) -> Vec<(CertificateDer<'a>, CertificateFacts)> {
     let mut pool: Vec<_> = intermediates
         .iter()
-        .filter_map(|der| Some((CertificateDer::from(der.as_ref()), CertificateFacts::read(der).ok()?)))
+        .filter_map(|der| {
+            Some((
+                CertificateDer::from(der.as_ref()),
+                CertificateFacts::read(der).ok()?,
+            ))
+        })
         .collect();
     let mut line: Vec<(CertificateDer<'a>, CertificateFacts)> = Vec::new();
     loop {
@@ -135,7 +166,10 @@ fn line_up<'a>(
         if child.issuer_der == child.subject_der {
             return line;
         }
-        let Some(next) = pool.iter().position(|(_, facts)| may_have_signed(facts, child)) else {
+        let Some(next) = pool
+            .iter()
+            .position(|(_, facts)| may_have_signed(facts, child))
+        else {
             return line;
         };
         line.push(pool.remove(next));
@@ -159,12 +193,16 @@ fn leads_to(
     now: Timestamp,
 ) -> Result<(), CertificateFault> {
     let unknown = CertificateFault::Refused(Refusal::Unknown);
-    let Ok(facts) = CertificateFacts::read(anchor) else { return Err(unknown) };
+    let Ok(facts) = CertificateFacts::read(anchor) else {
+        return Err(unknown);
+    };
     if now < facts.not_before || now > facts.not_after {
         return Err(unknown);
     }
     let anchor = CertificateDer::from(anchor);
-    let Ok(trust) = webpki::anchor_from_trusted_cert(&anchor) else { return Err(unknown) };
+    let Ok(trust) = webpki::anchor_from_trusted_cert(&anchor) else {
+        return Err(unknown);
+    };
     let anchors = [trust];
     let end_entity = EndEntityCert::try_from(leaf).map_err(|error| translate(&error))?;
     let path = end_entity
@@ -191,13 +229,21 @@ fn unix_time(now: Timestamp) -> UnixTime {
 }
 
 /// The path builder's errors in our words. What only says "this is not signed by whom it claims" is unknown.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a foreign, open list of errors; whatever it grows by is no proof of a signature"
+)]
 fn translate(error: &webpki::Error) -> CertificateFault {
     use webpki::Error;
     match error {
-        Error::CertExpired { .. } | Error::InvalidCertValidity => CertificateFault::Refused(Refusal::Expired),
+        Error::CertExpired { .. } | Error::InvalidCertValidity => {
+            CertificateFault::Refused(Refusal::Expired)
+        }
         Error::CertNotValidYet { .. } => CertificateFault::Refused(Refusal::NotYetValid),
         Error::CaUsedAsEndEntity => CertificateFault::IsAuthority,
-        Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => CertificateFault::WrongUsage,
+        Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => {
+            CertificateFault::WrongUsage
+        }
         Error::NameConstraintViolation
         | Error::MalformedDnsIdentifier
         | Error::MalformedNameConstraint

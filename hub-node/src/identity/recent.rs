@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use hub_core::limits::{RECENT_VERDICTS_MAX, RECENT_VERDICT_TTL};
+use hub_core::limits::{RECENT_VERDICT_TTL, RECENT_VERDICTS_MAX};
 
 use super::verdicts::Verdict;
 
@@ -36,7 +36,9 @@ impl Recent {
             return;
         }
         if inner.verdicts.len() >= RECENT_VERDICTS_MAX {
-            inner.verdicts.retain(|_, (at, _)| now.saturating_duration_since(*at) < RECENT_VERDICT_TTL);
+            inner
+                .verdicts
+                .retain(|_, (at, _)| now.saturating_duration_since(*at) < RECENT_VERDICT_TTL);
         }
         if inner.verdicts.len() < RECENT_VERDICTS_MAX {
             inner.verdicts.insert(sha256, (now, verdict));

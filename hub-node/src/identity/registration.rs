@@ -13,9 +13,10 @@ use rustls::pki_types::pem::PemObject;
 use webpki::EndEntityCert;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::oid_registry::{
-    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSASSAPSS,
-    OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA, OID_SIG_ECDSA_WITH_SHA256,
-    OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512, OID_SIG_ED25519, Oid,
+    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521,
+    OID_PKCS1_RSASSAPSS, OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA,
+    OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512,
+    OID_SIG_ED25519, Oid,
 };
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
@@ -61,7 +62,12 @@ impl CheckedAuthority {
 
     /// The row to store for `org`, which uses up `code`.
     #[must_use]
-    pub fn into_new(self, org: OrgId, code: String, provisioning: Option<(ProductId, u32)>) -> NewAuthority {
+    pub fn into_new(
+        self,
+        org: OrgId,
+        code: String,
+        provisioning: Option<(ProductId, u32)>,
+    ) -> NewAuthority {
         let key_id = self.facts.trusted_key_id().map(<[u8]>::to_vec);
         NewAuthority {
             org,
@@ -93,9 +99,17 @@ pub fn check_authority(
     let fail = |code, detail: &str| Err(error(CERTIFICATE_FIELD, code, detail));
     let (der, facts) = read_one(CERTIFICATE_FIELD, certificate_pem)?;
     match facts.authority {
-        None => return fail("not_an_authority", "this certificate is not one of an authority (CA:TRUE)"),
+        None => {
+            return fail(
+                "not_an_authority",
+                "this certificate is not one of an authority (CA:TRUE)",
+            );
+        }
         Some(authority) if !authority.signs_certificates => {
-            return fail("not_an_authority", "its key usage does not include certificate signing (keyCertSign)");
+            return fail(
+                "not_an_authority",
+                "its key usage does not include certificate signing (keyCertSign)",
+            );
         }
         Some(_) => {}
     }
@@ -104,37 +118,61 @@ pub fn check_authority(
         return fail("expired", "this certificate has expired");
     }
     if facts.subject_der.len() <= 2 {
-        return fail("no_subject", "its subject is empty, so no certificate could name it as its issuer");
+        return fail(
+            "no_subject",
+            "its subject is empty, so no certificate could name it as its issuer",
+        );
     }
     if webpki::anchor_from_trusted_cert(&der).is_err() {
-        return fail("unsupported", "it has a critical extension or a form that cannot be verified against");
+        return fail(
+            "unsupported",
+            "it has a critical extension or a form that cannot be verified against",
+        );
     }
     check_possession(&der, &facts, verification_pem, code, now)?;
-    Ok(CheckedAuthority { der: der.to_vec(), facts })
+    Ok(CheckedAuthority {
+        der: der.to_vec(),
+        facts,
+    })
 }
 
 /// Reads a device's certificate that an operator wants to pin. It may be signed by anybody, itself included.
 ///
 /// # Errors
 /// The field, a stable code and a sentence.
-pub fn read_device_certificate(pem: &str, now: Timestamp) -> Result<NewCertificate, RegistrationError> {
+pub fn read_device_certificate(
+    pem: &str,
+    now: Timestamp,
+) -> Result<NewCertificate, RegistrationError> {
     let fail = |code, detail: &str| Err(error(CERTIFICATE_FIELD, code, detail));
     let (der, facts) = read_one(CERTIFICATE_FIELD, pem)?;
     if facts.authority.is_some() {
-        return fail("is_authority", "this is an authority's certificate (CA:TRUE); a device needs one of its own");
+        return fail(
+            "is_authority",
+            "this is an authority's certificate (CA:TRUE); a device needs one of its own",
+        );
     }
     if facts.usage == Usage::OtherOnly {
-        return fail("wrong_usage", "its extended key usage leaves out client authentication");
+        return fail(
+            "wrong_usage",
+            "its extended key usage leaves out client authentication",
+        );
     }
     if facts.has_wildcard {
-        return fail("wildcard", "a device certificate must not have a wildcard name");
+        return fail(
+            "wildcard",
+            "a device certificate must not have a wildcard name",
+        );
     }
     if now > facts.not_after {
         return fail("expired", "this certificate has expired");
     }
     check_key(CERTIFICATE_FIELD, &parse(CERTIFICATE_FIELD, &der)?)?;
     if EndEntityCert::try_from(&der).is_err() {
-        return fail("unsupported", "it has a critical extension or a form that TLS clients cannot use");
+        return fail(
+            "unsupported",
+            "it has a critical extension or a form that TLS clients cannot use",
+        );
     }
     Ok(pin(&facts, now))
 }
@@ -156,20 +194,36 @@ fn check_possession(
         return fail("wrong_code", "its common name is not the registration code");
     }
     if proof.issuer_der != facts.subject_der {
-        return fail("not_signed_by_authority", "its issuer is not the authority being registered");
+        return fail(
+            "not_signed_by_authority",
+            "its issuer is not the authority being registered",
+        );
     }
     if now > proof.not_after {
         return fail("expired", "the verification certificate has expired");
     }
-    let unsupported = |_| error(CERTIFICATE_FIELD, "unsupported", "its key cannot be used to verify signatures");
+    let unsupported = |_| {
+        error(
+            CERTIFICATE_FIELD,
+            "unsupported",
+            "its key cannot be used to verify signatures",
+        )
+    };
     let key = EndEntityCert::try_from(authority).map_err(unsupported)?;
     let message = verification.tbs_certificate.as_ref();
     let signature = verification.signature_value.data.as_ref();
     // Weak digests are not among these algorithms, so a proof made with SHA-1 proves nothing.
-    if ALGORITHMS.all.iter().any(|algorithm| key.verify_signature(*algorithm, message, signature).is_ok()) {
+    if ALGORITHMS
+        .all
+        .iter()
+        .any(|algorithm| key.verify_signature(*algorithm, message, signature).is_ok())
+    {
         return Ok(());
     }
-    fail("not_signed_by_authority", "it is not signed by the key of the authority being registered")
+    fail(
+        "not_signed_by_authority",
+        "it is not signed by the key of the authority being registered",
+    )
 }
 
 /// Exactly one certificate, within the size limit, and nothing secret beside it.
@@ -182,14 +236,21 @@ fn read_one(
         return Err(error(field, "too_large", &limit));
     }
     if pem.contains("PRIVATE KEY-----") {
-        let detail = "the text holds a private key; hub never needs one, and this one should be replaced";
+        let detail =
+            "the text holds a private key; hub never needs one, and this one should be replaced";
         return Err(error(field, "private_key", detail));
     }
     let mut found = CertificateDer::pem_slice_iter(pem.as_bytes());
-    let first = found.next().ok_or_else(|| error(field, "no_certificate", "no PEM certificate in the text"))?;
+    let first = found
+        .next()
+        .ok_or_else(|| error(field, "no_certificate", "no PEM certificate in the text"))?;
     let der = first.map_err(|_| error(field, "bad_pem", "the PEM text cannot be read"))?;
     if found.next().is_some() {
-        return Err(error(field, "several_certificates", "more than one certificate; send exactly one"));
+        return Err(error(
+            field,
+            "several_certificates",
+            "more than one certificate; send exactly one",
+        ));
     }
     let facts = CertificateFacts::read(&der)
         .map_err(|_| error(field, "bad_certificate", "not a readable X.509 certificate"))?;
@@ -198,7 +259,9 @@ fn read_one(
 
 fn parse<'a>(field: &'static str, der: &'a [u8]) -> Result<X509Certificate<'a>, RegistrationError> {
     let unreadable = |_| error(field, "bad_certificate", "not a readable X.509 certificate");
-    X509Certificate::from_der(der).map(|(_, certificate)| certificate).map_err(unreadable)
+    X509Certificate::from_der(der)
+        .map(|(_, certificate)| certificate)
+        .map_err(unreadable)
 }
 
 fn check_strength(field: &'static str, der: &[u8]) -> Result<(), RegistrationError> {
@@ -220,28 +283,53 @@ fn check_strength(field: &'static str, der: &[u8]) -> Result<(), RegistrationErr
     check_key(field, &certificate)
 }
 
-fn check_key(field: &'static str, certificate: &X509Certificate<'_>) -> Result<(), RegistrationError> {
-    let unsupported = || error(field, "unsupported_key", "its key is not RSA, P-256, P-384, P-521 or Ed25519");
+fn check_key(
+    field: &'static str,
+    certificate: &X509Certificate<'_>,
+) -> Result<(), RegistrationError> {
+    let unsupported = || {
+        error(
+            field,
+            "unsupported_key",
+            "its key is not RSA, P-256, P-384, P-521 or Ed25519",
+        )
+    };
     let key = certificate.public_key();
     if key.algorithm.algorithm == OID_SIG_ED25519 {
         return Ok(());
     }
     if key.algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
-        let curve = key.algorithm.parameters().and_then(|curve| curve.as_oid().ok());
+        let curve = key
+            .algorithm
+            .parameters()
+            .and_then(|curve| curve.as_oid().ok());
         let known = [OID_EC_P256, OID_NIST_EC_P384, OID_NIST_EC_P521];
-        return curve.filter(|curve| known.contains(curve)).map(|_| ()).ok_or_else(unsupported);
+        return curve
+            .filter(|curve| known.contains(curve))
+            .map(|_| ())
+            .ok_or_else(unsupported);
     }
-    let Ok(PublicKey::RSA(rsa)) = key.parsed() else { return Err(unsupported()) };
+    let Ok(PublicKey::RSA(rsa)) = key.parsed() else {
+        return Err(unsupported());
+    };
     let bits = rsa.key_size();
     if RSA_BITS.contains(&bits) {
         return Ok(());
     }
-    let detail = format!("its RSA key has {bits} bits; {} to {} are accepted", RSA_BITS.start(), RSA_BITS.end());
+    let detail = format!(
+        "its RSA key has {bits} bits; {} to {} are accepted",
+        RSA_BITS.start(),
+        RSA_BITS.end()
+    );
     Err(error(field, "weak_key", &detail))
 }
 
 fn error(field: &'static str, code: &'static str, detail: &str) -> RegistrationError {
-    RegistrationError { field, code, detail: detail.to_owned() }
+    RegistrationError {
+        field,
+        code,
+        detail: detail.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -6,13 +6,15 @@ use std::time::SystemTime;
 use hub_proto::id::{CaId, OrgId};
 use hub_proto::time::Timestamp;
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, CustomExtension, DistinguishedName, DnType,
+    DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::CertificateDer;
 use time::{Duration, OffsetDateTime};
 
 use crate::store::records::Anchor;
+
+pub(crate) mod tenant;
 
 /// The moment the tests happen at.
 pub(crate) fn now() -> Timestamp {
@@ -52,7 +54,10 @@ impl Ca {
     pub(crate) fn root_with(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().unwrap();
         let params = authority(name, change);
-        Self { certificate: params.self_signed(&key).unwrap(), issuer: Issuer::new(params, key) }
+        Self {
+            certificate: params.self_signed(&key).unwrap(),
+            issuer: Issuer::new(params, key),
+        }
     }
 
     /// An authority below this one.
@@ -61,10 +66,17 @@ impl Ca {
     }
 
     /// An authority below this one, with something changed.
-    pub(crate) fn intermediate_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+    pub(crate) fn intermediate_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
         let key = KeyPair::generate().unwrap();
         let params = authority(name, change);
-        Self { certificate: params.signed_by(&key, &self.issuer).unwrap(), issuer: Issuer::new(params, key) }
+        Self {
+            certificate: params.signed_by(&key, &self.issuer).unwrap(),
+            issuer: Issuer::new(params, key),
+        }
     }
 
     /// A device's certificate.
@@ -73,7 +85,11 @@ impl Ca {
     }
 
     /// A device's certificate with something changed.
-    pub(crate) fn leaf_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
+    pub(crate) fn leaf_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Leaf {
         self.leaf_for(KeyPair::generate().unwrap(), name, change)
     }
 
@@ -88,7 +104,10 @@ impl Ca {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         change(&mut params);
-        Leaf { certificate: params.signed_by(&key, &self.issuer).unwrap(), key }
+        Leaf {
+            certificate: params.signed_by(&key, &self.issuer).unwrap(),
+            key,
+        }
     }
 
     pub(crate) fn der(&self) -> &CertificateDer<'static> {
@@ -98,7 +117,13 @@ impl Ca {
     /// The row of a registered authority.
     pub(crate) fn anchor(&self, id: i64) -> Anchor {
         let der: Arc<[u8]> = Arc::from(self.der().as_ref());
-        Anchor { authority: CaId(id), org: OrgId(1), der, revoked: false, provisions: true }
+        Anchor {
+            authority: CaId(id),
+            org: OrgId(1),
+            der,
+            revoked: false,
+            provisions: true,
+        }
     }
 }
 
@@ -118,7 +143,7 @@ pub(crate) fn subject(name: impl Into<DnValue>) -> DistinguishedName {
     subject
 }
 
-/// Basic constraints with a path length rcgen's own type cannot say for a certificate that is otherwise a leaf.
+/// An extension with any content, sound or not.
 pub(crate) fn extension(oid: &[u64], der: &[u8]) -> CustomExtension {
     CustomExtension::from_oid_content(oid, der.to_vec())
 }

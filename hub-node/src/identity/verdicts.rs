@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hub_core::level::Refusal;
-use hub_core::limits::{ANCHORS_MAX, ANCHOR_READS_MAX, VERDICT_LOOKUPS_MAX, VERDICT_MAX};
+use hub_core::limits::{ANCHOR_READS_MAX, ANCHORS_MAX, VERDICT_LOOKUPS_MAX, VERDICT_MAX};
 use hub_proto::id::CaId;
 use hub_proto::time::Timestamp;
 use rustls::pki_types::CertificateDer;
@@ -44,7 +44,12 @@ impl Verdicts {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, runtime: Handle) -> Arc<Self> {
         let lookups = Semaphore::new(VERDICT_LOOKUPS_MAX);
-        Arc::new(Self { store, recent: Recent::default(), lookups, runtime })
+        Arc::new(Self {
+            store,
+            recent: Recent::default(),
+            lookups,
+            runtime,
+        })
     }
 
     /// Voids every verdict not yet used. To be called after anything was revoked, here or on another node.
@@ -64,15 +69,22 @@ impl Verdicts {
         now: Timestamp,
     ) -> Result<(), CertificateFault> {
         let presented = Presented::read(leaf, intermediates)?;
-        let _permit = self.lookups.try_acquire().map_err(|_| CertificateFault::Busy)?;
+        let _permit = self
+            .lookups
+            .try_acquire()
+            .map_err(|_| CertificateFault::Busy)?;
         // `block_in_place` panics on a single-threaded runtime; no caller of ours is on one.
         let here = Handle::try_current().ok();
-        if here.is_some_and(|handle| matches!(handle.runtime_flavor(), RuntimeFlavor::CurrentThread)) {
+        if here
+            .is_some_and(|handle| matches!(handle.runtime_flavor(), RuntimeFlavor::CurrentThread))
+        {
             return Err(CertificateFault::Busy);
         }
         let since = self.recent.since();
-        let verdict = tokio::task::block_in_place(|| self.runtime.block_on(self.give(&presented, now)))?;
-        self.recent.remember(since, presented.facts.sha256, verdict, Instant::now());
+        let verdict =
+            tokio::task::block_in_place(|| self.runtime.block_on(self.give(&presented, now)))?;
+        self.recent
+            .remember(since, presented.facts.sha256, verdict, Instant::now());
         Ok(())
     }
 
@@ -80,7 +92,11 @@ impl Verdicts {
     ///
     /// # Errors
     /// Why the certificate is not accepted.
-    pub async fn give(&self, presented: &Presented<'_>, now: Timestamp) -> Result<Verdict, CertificateFault> {
+    pub async fn give(
+        &self,
+        presented: &Presented<'_>,
+        now: Timestamp,
+    ) -> Result<Verdict, CertificateFault> {
         let verdict = tokio::time::timeout(VERDICT_MAX, judge(self.store.as_ref(), presented, now));
         verdict.await.map_err(|_| CertificateFault::TimedOut)?
     }
@@ -109,8 +125,15 @@ impl std::fmt::Debug for Verdicts {
 }
 
 /// Judges what a client presented.
-async fn judge(store: &dyn Store, presented: &Presented<'_>, now: Timestamp) -> Result<Verdict, CertificateFault> {
-    let known = store.identity(presented.facts.sha256).await.map_err(CertificateFault::Unavailable)?;
+async fn judge(
+    store: &dyn Store,
+    presented: &Presented<'_>,
+    now: Timestamp,
+) -> Result<Verdict, CertificateFault> {
+    let known = store
+        .identity(presented.facts.sha256)
+        .await
+        .map_err(CertificateFault::Unavailable)?;
     if let Some(identity) = known {
         admit_known(presented, &identity, now)?;
         return Ok(Verdict::Known(Box::new(identity)));
@@ -118,15 +141,30 @@ async fn judge(store: &dyn Store, presented: &Presented<'_>, now: Timestamp) -> 
     let mut fault = CertificateFault::Refused(Refusal::Unknown);
     let mut reads = 0;
     for (child, below) in presented.levels() {
-        // By key id first; by name for authorities whose key id proves nothing (and for children without one).
-        for key_id in [child.authority_key_id.as_deref(), None] {
+        // By key id alone first, so that no number of authorities of the same name can crowd the right one out;
+        // by name for those whose key id proves nothing, and for certificates that name none.
+        let by_key = child
+            .authority_key_id
+            .as_deref()
+            .map(|id| (Some(id), &[][..]));
+        let by_name = (
+            child.authority_key_id.as_deref(),
+            child.issuer_der.as_slice(),
+        );
+        for (key_id, issuer) in by_key.into_iter().chain([by_name]) {
             if reads == ANCHOR_READS_MAX {
                 return Err(fault);
             }
             reads += 1;
-            let anchors = anchors(store, key_id, &child.issuer_der).await.map_err(CertificateFault::Unavailable)?;
+            let anchors = anchors(store, key_id, issuer)
+                .await
+                .map_err(CertificateFault::Unavailable)?;
             match presented.verify(below, &anchors, now) {
-                Ok(anchor) if anchor.provisions => return Ok(Verdict::Newcomer { authority: anchor.authority }),
+                Ok(anchor) if anchor.provisions => {
+                    return Ok(Verdict::Newcomer {
+                        authority: anchor.authority,
+                    });
+                }
                 // The nearest registered authority speaks for its org; one above it must not overrule it.
                 Ok(_) => return Err(CertificateFault::Refused(Refusal::Unknown)),
                 Err(CertificateFault::Refused(Refusal::AuthorityRevoked)) => {
@@ -134,15 +172,16 @@ async fn judge(store: &dyn Store, presented: &Presented<'_>, now: Timestamp) -> 
                 }
                 Err(found) => fault = more_telling(fault, found),
             }
-            if key_id.is_none() {
-                break;
-            }
         }
     }
     Err(fault)
 }
 
-async fn anchors(store: &dyn Store, key_id: Option<&[u8]>, issuer: &[u8]) -> Result<Vec<Anchor>, StoreError> {
+async fn anchors(
+    store: &dyn Store,
+    key_id: Option<&[u8]>,
+    issuer: &[u8],
+) -> Result<Vec<Anchor>, StoreError> {
     let mut anchors = store.anchors(key_id, issuer, ANCHORS_MAX).await?;
     anchors.truncate(ANCHORS_MAX);
     Ok(anchors)

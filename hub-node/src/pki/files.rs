@@ -25,7 +25,11 @@ impl Folder {
     }
 
     /// Writes `STEM.pem` and `STEM-key.pem`; neither when one of them is there already.
-    pub(super) fn write_pair(&self, stem: &str, issued: &Issued) -> Result<(PathBuf, PathBuf), PkiError> {
+    pub(super) fn write_pair(
+        &self,
+        stem: &str,
+        issued: &Issued,
+    ) -> Result<(PathBuf, PathBuf), PkiError> {
         let (certificate, key) = (format!("{stem}.pem"), format!("{stem}-key.pem"));
         self.refuse_existing(&[&certificate, &key])?;
         // The key goes first: a certificate without its key is of no use to anybody.
@@ -41,15 +45,24 @@ impl Folder {
     }
 
     fn refuse_existing(&self, names: &[&str]) -> Result<(), PkiError> {
-        let taken = names.iter().map(|name| self.path(name)).find(|path| !self.force && path.exists());
+        let taken = names
+            .iter()
+            .map(|name| self.path(name))
+            .find(|path| !self.force && path.exists());
         taken.map_or(Ok(()), |path| Err(PkiError::Exists { path }))
     }
 
     fn write(&self, name: &str, text: &str, mode: u32) -> Result<PathBuf, PkiError> {
         let path = self.path(name);
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::AlreadyExists => PkiError::Exists { path: path.clone() },
-            _ => PkiError::File { path: path.clone(), action: "written", source },
+        let failed = |source: io::Error| {
+            if source.kind() == io::ErrorKind::AlreadyExists {
+                return PkiError::Exists { path: path.clone() };
+            }
+            PkiError::File {
+                path: path.clone(),
+                action: "written",
+                source,
+            }
         };
         fs::create_dir_all(&self.path).map_err(failed)?;
         if self.force {
@@ -74,5 +87,9 @@ impl Folder {
 
 /// Reads a PEM file.
 pub(super) fn read(path: &Path) -> Result<String, PkiError> {
-    fs::read_to_string(path).map_err(|source| PkiError::File { path: path.to_owned(), action: "read", source })
+    fs::read_to_string(path).map_err(|source| PkiError::File {
+        path: path.to_owned(),
+        action: "read",
+        source,
+    })
 }

@@ -3,8 +3,8 @@
 
 use hub_proto::slug::Slug;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -32,7 +32,9 @@ pub struct Issued {
 
 impl std::fmt::Debug for Issued {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Issued").field("certificate_pem", &self.certificate_pem).finish_non_exhaustive()
+        f.debug_struct("Issued")
+            .field("certificate_pem", &self.certificate_pem)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,21 +68,29 @@ impl Authority {
     pub fn from_pem(certificate_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
         let key = KeyPair::from_pem(key_pem).map_err(PkiError::NotAnAuthority)?;
         let unreadable = || PkiError::NotAnAuthority(rcgen::Error::CouldNotParseCertificate);
-        let der = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|_| unreadable())?;
+        let der =
+            CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|_| unreadable())?;
         let facts = CertificateFacts::read(&der).map_err(|_| unreadable())?;
-        let key_sha256: [u8; 32] = Sha256::digest(rcgen::PublicKeyData::subject_public_key_info(&key)).into();
+        let key_sha256: [u8; 32] =
+            Sha256::digest(rcgen::PublicKeyData::subject_public_key_info(&key)).into();
         if facts.authority.is_none() || facts.key_sha256 != key_sha256 {
             return Err(unreadable());
         }
-        let issuer = Issuer::from_ca_cert_pem(certificate_pem, key).map_err(PkiError::NotAnAuthority)?;
-        let not_after =
-            OffsetDateTime::from_unix_timestamp(facts.not_after.0 / 1_000_000).map_err(|_| unreadable())?;
+        let issuer =
+            Issuer::from_ca_cert_pem(certificate_pem, key).map_err(PkiError::NotAnAuthority)?;
+        let not_after = OffsetDateTime::from_unix_timestamp(facts.not_after.0 / 1_000_000)
+            .map_err(|_| unreadable())?;
         let issued = Issued {
             certificate_pem: certificate_pem.to_owned(),
             key_pem: key_pem.to_owned(),
             sha256: facts.sha256,
         };
-        Ok(Self { issued, issuer, subject_der: facts.subject_der, not_after })
+        Ok(Self {
+            issued,
+            issuer,
+            subject_der: facts.subject_der,
+            not_after,
+        })
     }
 
     /// Its own certificate and key.
@@ -93,11 +103,17 @@ impl Authority {
     ///
     /// # Errors
     /// Names that fit no certificate; an authority past its dates.
-    pub fn server(&self, names: &[String], days: u32, now: OffsetDateTime) -> Result<Issued, PkiError> {
+    pub fn server(
+        &self,
+        names: &[String],
+        days: u32,
+        now: OffsetDateTime,
+    ) -> Result<Issued, PkiError> {
         let common_name = names.first().map_or("hub", String::as_str);
         let mut params = params(common_name, now, self.end(days.min(SERVER_DAYS_MAX), now)?);
-        params.subject_alt_names =
-            CertificateParams::new(names.to_vec()).map_err(PkiError::Issue)?.subject_alt_names;
+        params.subject_alt_names = CertificateParams::new(names.to_vec())
+            .map_err(PkiError::Issue)?
+            .subject_alt_names;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.sign(params)
     }
@@ -117,7 +133,9 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         let key = new_key()?;
-        let certificate = params.signed_by(&key, &self.issuer).map_err(PkiError::Issue)?;
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .map_err(PkiError::Issue)?;
         // The issuer's name was written anew; a verifier compares it byte by byte.
         let facts = CertificateFacts::read(certificate.der());
         match facts {
@@ -135,7 +153,9 @@ impl Authority {
         if self.not_after <= now {
             return Err(PkiError::AuthorityExpired);
         }
-        Ok(self.not_after.min(now.saturating_add(Duration::days(i64::from(days)))))
+        Ok(self
+            .not_after
+            .min(now.saturating_add(Duration::days(i64::from(days)))))
     }
 }
 
@@ -144,7 +164,11 @@ impl Authority {
 ///
 /// # Errors
 /// A code that fits no certificate; an authority past its dates.
-pub fn registration_proof(authority: &Authority, code: &str, now: OffsetDateTime) -> Result<String, PkiError> {
+pub fn registration_proof(
+    authority: &Authority,
+    code: &str,
+    now: OffsetDateTime,
+) -> Result<String, PkiError> {
     let end = authority.end(1, now)?.min(now + PROOF_LIFETIME);
     Ok(authority.sign(params(code, now, end))?.certificate_pem)
 }

@@ -26,6 +26,7 @@ mod identity;
 mod level;
 mod lookup;
 mod members;
+mod offers;
 mod paging;
 mod provision;
 mod reports;
@@ -38,9 +39,13 @@ mod updates;
 
 use std::path::Path;
 
-use hub_core::limits::{STORE_ACQUIRE_MAX, STORE_BUSY_MAX, STORE_IDLE_MAX, STORE_READERS_MAX, STORE_STATEMENTS_MAX};
+use hub_core::limits::{
+    STORE_ACQUIRE_MAX, STORE_BUSY_MAX, STORE_IDLE_MAX, STORE_READERS_MAX, STORE_STATEMENTS_MAX,
+};
 use hub_proto::id::Epoch;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{ConnectOptions, Sqlite, Transaction};
 
 use super::{Store, StoreError, StoreResult};
@@ -79,14 +84,24 @@ impl SqliteStore {
             .busy_timeout(STORE_BUSY_MAX)
             .statement_cache_capacity(STORE_STATEMENTS_MAX)
             .disable_statement_logging();
-        let writer = pool(1).connect_with(options.clone()).await.map_err(store_failure)?;
-        sqlx::migrate!("migrations/sqlite").run(&writer).await.map_err(migration_failure)?;
+        let writer = pool(1)
+            .connect_with(options.clone())
+            .await
+            .map_err(store_failure)?;
+        sqlx::migrate!("migrations/sqlite")
+            .run(&writer)
+            .await
+            .map_err(migration_failure)?;
         let epoch = open_history(&writer, false).await?;
         let readers = pool(STORE_READERS_MAX)
             .connect_with(options.create_if_missing(false).read_only(true))
             .await
             .map_err(store_failure)?;
-        Ok(Self { writer, readers, epoch })
+        Ok(Self {
+            writer,
+            readers,
+            epoch,
+        })
     }
 
     /// Declares the file a new history, as after a restore from a backup, so that nodes and devices take nothing they
@@ -109,7 +124,10 @@ impl SqliteStore {
 
     /// Begins a write; the lock is taken at once, so a transaction never fails half-way for want of it.
     async fn write(&self) -> StoreResult<Tx> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(store_failure)
+        self.writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(store_failure)
     }
 
     /// Begins a read of one snapshot.
@@ -153,7 +171,9 @@ async fn open_history(writer: &SqlitePool, renew: bool) -> StoreResult<Epoch> {
         .await
         .map_err(store_failure)?;
     if format != FORMAT {
-        return Err(StoreError::Damaged { what: format!("database of format {format}") });
+        return Err(StoreError::Damaged {
+            what: format!("database of format {format}"),
+        });
     }
     Ok(Epoch(epoch.cast_unsigned()))
 }

@@ -5,9 +5,10 @@ use hub_proto::event::{
     Capabilities, CommandResult, DeviceEvent, JoinParams, Progress, ResultStatus, Stage,
     StatusUpdate, UpdateStatus,
 };
-use hub_proto::frame::Payload;
+use hub_proto::frame::{Payload, Serializer};
+use hub_proto::json::JsonFault;
 use hub_proto::limits::{DELAY_MINUTES_MAX, OUTPUT_BYTES_MAX};
-use hub_proto::push::{Command, FirmwareUpdate, command_payload};
+use hub_proto::push::{ArgsFault, Command, FirmwareUpdate, check_args, command_payload};
 
 use crate::payload;
 
@@ -329,6 +330,38 @@ fn a_command_is_its_id_and_its_arguments() {
             "{args}"
         );
     }
+}
+
+#[test]
+fn arguments_that_pass_make_a_frame_that_passes() {
+    let nested = |depth: usize| {
+        format!(
+            "{{\"a\":{}{}}}",
+            "[".repeat(depth - 1),
+            "]".repeat(depth - 1)
+        )
+    };
+    let frame = |args: &str| {
+        let payload = payload(&command_payload(ID.parse().unwrap(), args));
+        let Payload::Json(raw) = payload else {
+            panic!("no json")
+        };
+        let text = Serializer::V2.push(None, "device", "reboot", &raw);
+        Serializer::V2.decode_text(&text)
+    };
+    assert_eq!(check_args(&nested(31)), Ok(()));
+    assert!(frame(&nested(31)).is_ok());
+    assert_eq!(
+        check_args(&nested(32)),
+        Err(ArgsFault::Json(JsonFault::TooDeep))
+    );
+    assert!(frame(&nested(32)).is_err());
+    assert_eq!(check_args("[]"), Err(ArgsFault::NotAnObject));
+    assert_eq!(check_args(r#"{"\u0069d":1}"#), Err(ArgsFault::Id));
+    assert_eq!(
+        check_args(r#"{"a":1,"a":2}"#),
+        Err(ArgsFault::Json(JsonFault::DuplicateKey))
+    );
 }
 
 #[test]

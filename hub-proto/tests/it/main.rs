@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod cluster;
+mod document;
 mod events;
 mod generated;
 mod golden;

@@ -160,7 +160,7 @@ fn event(step: Step) -> Event {
             1 => Event::Ponged(Some(3)),
             2 => Event::Lagged,
             3 => Event::Recheck,
-            4 => Event::Reattach,
+            4 => Event::Refollow(GroupId(1)),
             5 => Event::Malformed {
                 to: None,
                 code: "bad_request",

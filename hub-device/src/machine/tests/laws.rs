@@ -54,6 +54,63 @@ fn input() -> impl Strategy<Value = Input> {
     ]
 }
 
+fn reply(reference: u8, ok: bool, response: u8) -> Event {
+    let response = match response {
+        0 => json!({ "groups": [GROUP, "group:a:b:c"] }),
+        1 => json!({ "retry_after_ms": 5 }),
+        2 => json!([]),
+        _ => {
+            json!({ "groups": (0..200).map(|n| format!("group:a:b:{n}")).collect::<Vec<_>>() })
+        }
+    };
+    let status = if ok { "ok" } else { "error" };
+    let payload = json!({ "status": status, "response": response });
+    Event::Frame(frame(&json!([
+        null,
+        reference.to_string(),
+        "device",
+        "phx_reply",
+        payload
+    ])))
+}
+
+fn push(topic: u8, event: u8, number: u8, machine: &Machine) -> Event {
+    let topic = match topic {
+        0 => machine.device_topic(),
+        1 => GROUP.to_owned(),
+        2 => "phoenix".to_owned(),
+        _ => "group:a:b:c".to_owned(),
+    };
+    let names = [
+        "identify",
+        "reboot",
+        "join",
+        "leave",
+        "reconnect",
+        "firmware_update",
+        "phx_error",
+        "phx_close",
+        "logs",
+        "x",
+    ];
+    let payload = json!({
+        "id": command_id(u128::from(number)).to_string(), "channel": format!("group:a:b:{number}"), "after_ms": u64::from(number),
+        "uuid": if number.is_multiple_of(2) { UUID } else { OTHER }, "url": "https://h/f",
+    });
+    let payload = if number.is_multiple_of(7) {
+        Value::Null
+    } else {
+        payload
+    };
+    Event::Frame(frame(&json!([
+        null,
+        null,
+        topic,
+        names[usize::from(event) % names.len()],
+        payload
+    ])))
+}
+
 fn event_of(input: Input, machine: &Machine) -> Event {
     let id = |number: u8| command_id(u128::from(number));
     match input {
@@ -64,65 +121,12 @@ fn event_of(input: Input, machine: &Machine) -> Event {
             reference,
             ok,
             response,
-        } => {
-            let response = match response {
-                0 => json!({ "groups": [GROUP, "group:a:b:c"] }),
-                1 => json!({ "retry_after_ms": 5 }),
-                2 => json!([]),
-                _ => {
-                    json!({ "groups": (0..200).map(|n| format!("group:a:b:{n}")).collect::<Vec<_>>() })
-                }
-            };
-            let status = if ok { "ok" } else { "error" };
-            let payload = json!({ "status": status, "response": response });
-            Event::Frame(frame(&json!([
-                null,
-                reference.to_string(),
-                "device",
-                "phx_reply",
-                payload
-            ])))
-        }
+        } => reply(reference, ok, response),
         Input::Push {
             topic,
             event,
             number,
-        } => {
-            let topic = match topic {
-                0 => machine.device_topic(),
-                1 => GROUP.to_owned(),
-                2 => "phoenix".to_owned(),
-                _ => "group:a:b:c".to_owned(),
-            };
-            let names = [
-                "identify",
-                "reboot",
-                "join",
-                "leave",
-                "reconnect",
-                "firmware_update",
-                "phx_error",
-                "phx_close",
-                "logs",
-                "x",
-            ];
-            let payload = json!({
-                "id": id(number).to_string(), "channel": format!("group:a:b:{number}"), "after_ms": u64::from(number),
-                "uuid": if number % 2 == 0 { UUID } else { OTHER }, "url": "https://h/f",
-            });
-            let payload = if number % 7 == 0 {
-                Value::Null
-            } else {
-                payload
-            };
-            Event::Frame(frame(&json!([
-                null,
-                null,
-                topic,
-                names[usize::from(event) % names.len()],
-                payload
-            ])))
-        }
+        } => push(topic, event, number, machine),
         Input::Persisted { number, saved } => Event::Persisted {
             id: id(number),
             saved,

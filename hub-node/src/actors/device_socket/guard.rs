@@ -19,7 +19,11 @@ pub(super) struct SocketGuard {
 impl SocketGuard {
     pub(super) fn new(handle: Arc<SocketHandle>, context: Arc<Context>) -> Self {
         context.sockets.insert(handle.clone());
-        Self { handle, context, generation: None }
+        Self {
+            handle,
+            context,
+            generation: None,
+        }
     }
 
     /// The socket now speaks for its device, until [`Self::detached`].
@@ -44,8 +48,15 @@ impl Drop for SocketGuard {
         self.context.sockets.remove(&self.handle);
         if let Some(generation) = self.generation {
             let device = self.handle.device;
-            self.context.writes.submit_unanswered(DeviceWrite::Detach { device, generation, at: wall_clock() });
-            let _ = self.context.groups.cast(groups::Message::Forget(self.handle.clone()));
+            self.context.writes.submit_unanswered(DeviceWrite::Detach {
+                device,
+                generation,
+                at: wall_clock(),
+            });
+            let _ = self
+                .context
+                .groups
+                .cast(groups::Message::Forget(self.handle.clone()));
         }
     }
 }

@@ -11,26 +11,40 @@ pub(super) fn decode(serializer: Serializer, message: &Message) -> Result<Event,
     let frame = match message {
         Message::Text(text) => serializer.decode_text(text),
         Message::Binary(bytes) => serializer.decode_binary(bytes),
-        Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => return Err(CloseReason::ProtocolError),
+        Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {
+            return Err(CloseReason::ProtocolError);
+        }
     };
     match frame {
         Ok(frame) => Ok(Event::Frame(inbound(frame))),
         Err(error) => match error.close() {
             Some(reason) => Err(reason),
-            None => Ok(Event::Malformed { to: origin(&error), code: error.code() }),
+            None => Ok(Event::Malformed {
+                to: origin(&error),
+                code: error.code(),
+            }),
         },
     }
 }
 
 fn inbound(frame: Frame) -> Inbound {
     let event = DeviceEvent::parse(&frame.event, &frame.payload);
-    Inbound { from: Address { join_ref: frame.join_ref, reference: frame.reference, topic: frame.topic }, event }
+    Inbound {
+        from: Address {
+            join_ref: frame.join_ref,
+            reference: frame.reference,
+            topic: frame.topic,
+        },
+        event,
+    }
 }
 
 fn origin(error: &FrameError) -> Option<Address> {
-    error.readable_ref().map(|(join_ref, reference, topic)| Address {
-        join_ref: join_ref.clone(),
-        reference: Some(reference.clone()),
-        topic: topic.into(),
-    })
+    error
+        .readable_ref()
+        .map(|(join_ref, reference, topic)| Address {
+            join_ref: join_ref.clone(),
+            reference: Some(reference.clone()),
+            topic: topic.into(),
+        })
 }

@@ -16,9 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::Message;
 
 use crate::edge::frame_meter::FrameMeter;
 
@@ -70,8 +70,15 @@ impl SocketIo {
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let mut stream = FrameMeter::new(stream);
         stream.see(&early);
-        let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
-        Self { socket, outbox: Outbox::default(), flushing: false, paused_until: None, closing: None }
+        let socket =
+            WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
+        Self {
+            socket,
+            outbox: Outbox::default(),
+            flushing: false,
+            paused_until: None,
+            closing: None,
+        }
     }
 
     /// Reads one frame, unless reading is paused or the socket is closing.
@@ -84,13 +91,17 @@ impl SocketIo {
             Poll::Pending => Incoming::Nothing,
             Poll::Ready(Some(Ok(Message::Ping(_)))) => Incoming::Event(Event::Pinged),
             Poll::Ready(Some(Ok(Message::Pong(payload)))) => {
-                let number = <[u8; 4]>::try_from(&payload[..]).ok().map(u32::from_be_bytes);
+                let number = <[u8; 4]>::try_from(&payload[..])
+                    .ok()
+                    .map(u32::from_be_bytes);
                 Incoming::Event(Event::Ponged(number))
             }
-            Poll::Ready(Some(Ok(Message::Close(frame)))) => Incoming::Fault(answer_to_close(frame.as_ref())),
-            Poll::Ready(Some(Ok(message @ (Message::Text(_) | Message::Binary(_) | Message::Frame(_))))) => {
-                Incoming::Message(message)
+            Poll::Ready(Some(Ok(Message::Close(frame)))) => {
+                Incoming::Fault(answer_to_close(frame.as_ref()))
             }
+            Poll::Ready(Some(Ok(
+                message @ (Message::Text(_) | Message::Binary(_) | Message::Frame(_)),
+            ))) => Incoming::Message(message),
             Poll::Ready(Some(Err(error))) => self.fault(&error),
             Poll::Ready(None) => self.gone(),
         }
@@ -98,20 +109,30 @@ impl SocketIo {
 
     fn fault(&mut self, error: &WsError) -> Incoming {
         let reason = match error {
-            WsError::Capacity(CapacityError::MessageTooLong { .. } | CapacityError::TooManyHeaders) => CloseReason::MessageTooBig,
-            WsError::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
+            WsError::Capacity(
+                CapacityError::MessageTooLong { .. } | CapacityError::TooManyHeaders,
+            ) => CloseReason::MessageTooBig,
+            WsError::Protocol(
+                tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+            ) => {
                 return self.gone();
             }
             WsError::Protocol(_) => CloseReason::ProtocolError,
             WsError::Utf8(_) => CloseReason::InvalidUtf8,
-            WsError::Io(_) if self.socket.get_ref().too_many_fragments() => CloseReason::PolicyViolation,
+            WsError::Io(_) if self.socket.get_ref().too_many_fragments() => {
+                CloseReason::PolicyViolation
+            }
             _ => return self.gone(),
         };
         Incoming::Fault(reason)
     }
 
     fn gone(&mut self) -> Incoming {
-        self.closing = Some(Closing { by: Instant::now(), said: true, gone: true });
+        self.closing = Some(Closing {
+            by: Instant::now(),
+            said: true,
+            gone: true,
+        });
         Incoming::Fault(CloseReason::GoingAway)
     }
 
@@ -138,12 +159,19 @@ impl SocketIo {
         if self.closing.is_some() {
             return;
         }
-        self.closing = Some(Closing { by: now + CLOSING_MAX, said: false, gone: false });
+        self.closing = Some(Closing {
+            by: now + CLOSING_MAX,
+            said: false,
+            gone: false,
+        });
         if matches!(reason, CloseReason::SlowConsumer) {
             // It will not read what is queued either; what it lacks is delivered after its next join.
             self.outbox = Outbox::default();
         }
-        let frame = CloseFrame { code: reason.code().into(), reason: reason.reason().into() };
+        let frame = CloseFrame {
+            code: reason.code().into(),
+            reason: reason.reason().into(),
+        };
         let bytes = frame.reason.len();
         let _ = self.outbox.push(Message::Close(Some(frame)), bytes);
     }
@@ -164,8 +192,12 @@ impl SocketIo {
             return true;
         }
         let mut context = Context::from_waker(waker);
-        let Poll::Ready(written) = self.poll_write(&mut context) else { return false };
-        let Some(closing) = &mut self.closing else { return written.is_err() };
+        let Poll::Ready(written) = self.poll_write(&mut context) else {
+            return false;
+        };
+        let Some(closing) = &mut self.closing else {
+            return written.is_err();
+        };
         if written.is_err() || closing.gone {
             return true;
         }
@@ -182,7 +214,9 @@ impl SocketIo {
             }
             let mut fed = 0;
             while fed < FEED_BYTES {
-                let Some(message) = self.outbox.pop() else { break };
+                let Some(message) = self.outbox.pop() else {
+                    break;
+                };
                 fed += message.len().max(1);
                 socket.as_mut().start_send(message)?;
             }
@@ -197,7 +231,10 @@ impl SocketIo {
     /// Shuts the stream down and waits for the peer's end; what still arrives is thrown away.
     fn poll_end(&mut self, context: &mut Context<'_>) -> bool {
         let stream = self.socket.get_mut();
-        if matches!(Pin::new(&mut *stream).poll_shutdown(context), Poll::Ready(Err(_))) {
+        if matches!(
+            Pin::new(&mut *stream).poll_shutdown(context),
+            Poll::Ready(Err(_))
+        ) {
             return true;
         }
         let mut scratch = [0_u8; 512];
@@ -221,4 +258,3 @@ fn answer_to_close(frame: Option<&CloseFrame>) -> CloseReason {
         Some(_) | None => CloseReason::Normal,
     }
 }
-

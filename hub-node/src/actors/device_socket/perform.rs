@@ -1,19 +1,23 @@
 //! Carries out what the session asks, in order. Decides nothing.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use hub_core::level::Target;
-use hub_core::session::{
-    self, Answer, Address, Effect, Push, Reconciled, Recorded, Report, Subscription, Unavailable,
-};
 use hub_core::fanout::{Entry, News};
+use hub_core::level::Target;
+use hub_core::limits::DOWNLOAD_URL_TTL;
+use hub_core::session::{
+    self, Address, Answer, Effect, Push, Reconciled, Recorded, Report, Subscription, Unavailable,
+};
 use hub_proto::close::CloseReason;
 use hub_proto::event::{JoinParams, UpdateStatus};
 use hub_proto::frame::{Ref, ReplyStatus};
 use hub_proto::id::{ChannelId, CommandId, ConnGen};
-use hub_proto::push::{Empty, ErrorBody, FirmwareUpdate, GroupJoin, GroupLeave, JoinReply, Reconnect, command_payload, names};
+use hub_proto::push::{
+    Empty, ErrorBody, FirmwareUpdate, GroupJoin, GroupLeave, JoinReply, Reconnect, command_payload,
+    names,
+};
 use hub_proto::tail::Tail;
 use tokio_tungstenite::tungstenite::{Message as WsMessage, Utf8Bytes};
 use tracing::{debug, info, warn};
@@ -22,6 +26,7 @@ use uuid::Uuid;
 use super::{Message, State};
 use crate::actors::groups;
 use crate::context::{unavailable, wall_clock};
+use crate::edge::signed_url::Grant;
 use crate::store::delivery::{Attach, DeviceOutcome, DeviceWrite, ExecutionReport, UpdateReport};
 
 impl State {
@@ -40,11 +45,19 @@ impl State {
                 Effect::Claim(commands) => self.claim(commands),
                 Effect::Record { report, receipt } => self.record(report, receipt),
                 Effect::Follow { group, known } => {
-                    let follow = groups::Message::Follow { group, known, socket: self.handle.clone(), topic: self.topic(group) };
+                    let follow = groups::Message::Follow {
+                        group,
+                        known,
+                        socket: self.handle.clone(),
+                        topic: self.topic(group),
+                    };
                     let _ = self.context.groups.cast(follow);
                 }
                 Effect::Unfollow(group) => {
-                    let _ = self.context.groups.cast(groups::Message::Unfollow { group, socket: self.handle.clone() });
+                    let _ = self.context.groups.cast(groups::Message::Unfollow {
+                        group,
+                        socket: self.handle.clone(),
+                    });
                 }
                 Effect::PauseReading(until) => self.io.pause(until),
                 Effect::Note(note) => debug!(device = %self.identity.device_name, ?note),
@@ -74,15 +87,32 @@ impl State {
     fn reply(&mut self, to: &Address, answer: Answer, now: Instant) {
         let (join_ref, reference) = (to.join_ref.as_ref(), to.reference.as_ref());
         let text = match answer {
-            Answer::Ok => self.serializer.reply(join_ref, reference, &to.topic, ReplyStatus::Ok, &Empty {}),
+            Answer::Ok => {
+                self.serializer
+                    .reply(join_ref, reference, &to.topic, ReplyStatus::Ok, &Empty {})
+            }
             Answer::Groups(groups) => {
                 let groups = groups.into_iter().map(String::into_boxed_str).collect();
-                self.serializer.reply(join_ref, reference, &to.topic, ReplyStatus::Ok, &JoinReply { groups })
+                self.serializer.reply(
+                    join_ref,
+                    reference,
+                    &to.topic,
+                    ReplyStatus::Ok,
+                    &JoinReply { groups },
+                )
             }
-            Answer::Error { reason, retry_after } => {
-                let retry_after_ms = retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-                let body = ErrorBody { retry_after_ms, ..ErrorBody::new(reason) };
-                self.serializer.reply(join_ref, reference, &to.topic, ReplyStatus::Error, &body)
+            Answer::Error {
+                reason,
+                retry_after,
+            } => {
+                let retry_after_ms =
+                    retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+                let body = ErrorBody {
+                    retry_after_ms,
+                    ..ErrorBody::new(reason)
+                };
+                self.serializer
+                    .reply(join_ref, reference, &to.topic, ReplyStatus::Error, &body)
             }
         };
         self.send_text(text, now);
@@ -91,15 +121,33 @@ impl State {
     fn push(&mut self, on: &Subscription, push: Push, now: Instant) {
         let (serializer, join_ref, topic) = (self.serializer, on.join_ref.as_ref(), &*on.topic);
         let text = match push {
-            Push::Join { channel } => serializer.push(join_ref, topic, names::JOIN, &GroupJoin { channel: channel.into() }),
-            Push::Leave { channel } => serializer.push(join_ref, topic, names::LEAVE, &GroupLeave { channel: channel.into() }),
+            Push::Join { channel } => serializer.push(
+                join_ref,
+                topic,
+                names::JOIN,
+                &GroupJoin {
+                    channel: channel.into(),
+                },
+            ),
+            Push::Leave { channel } => serializer.push(
+                join_ref,
+                topic,
+                names::LEAVE,
+                &GroupLeave {
+                    channel: channel.into(),
+                },
+            ),
             Push::Offer { channel, target } => {
                 let offer = self.offer(channel, &target);
                 serializer.push(join_ref, topic, names::FIRMWARE_UPDATE, &offer)
             }
             Push::Command(command) => {
                 // The payload is JSON text already: a tail of its own for this one member.
-                let tail = Tail::new(topic, &command.name, &command_payload(command.id, &command.args));
+                let tail = Tail::new(
+                    topic,
+                    &command.name,
+                    &command_payload(command.id, &command.args),
+                );
                 return self.send_tail(&tail, join_ref, now);
             }
             Push::Reconnect { after } => {
@@ -107,8 +155,9 @@ impl State {
                 serializer.push(join_ref, topic, names::RECONNECT, &Reconnect { after_ms })
             }
             Push::Closed => serializer.channel_close(join_ref, topic),
-            Push::Restart => serializer.channel_error(join_ref, topic, "rejoin"),
-            Push::Malformed { code } => serializer.push(join_ref, topic, names::ERROR, &ErrorBody::new(code)),
+            Push::Malformed { code } => {
+                serializer.push(join_ref, topic, names::ERROR, &ErrorBody::new(code))
+            }
         };
         self.send_text(text, now);
     }
@@ -129,10 +178,16 @@ impl State {
     /// An offer whose id follows from device, channel and revision, so that a repeat is the same message.
     fn offer(&self, channel: ChannelId, target: &Target) -> FirmwareUpdate {
         let name = format!("{}/{channel}/{}", self.identity.device, target.revision);
-        let signed = self.context.urls.sign(self.identity.org, self.identity.device, &target.uuid, wall_clock());
+        let uuid = Uuid::try_parse(&target.uuid).unwrap_or_default();
+        let grant = Grant {
+            org: self.identity.org,
+            device: self.identity.device,
+            uuid,
+        };
+        let url = self.context.links.sign(&grant, SystemTime::now());
         FirmwareUpdate {
             id: Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()),
-            url: signed.url.into(),
+            url: url.into(),
             uuid: target.uuid.clone(),
             version: target.version.clone(),
             product: target.product.clone(),
@@ -140,7 +195,7 @@ impl State {
             architecture: target.architecture.clone(),
             size: target.size,
             sha256: target.sha256,
-            expires_at: Some(signed.expires_at),
+            expires_at: Some(wall_clock().saturating_add(DOWNLOAD_URL_TTL)),
         }
     }
 
@@ -160,10 +215,19 @@ impl State {
                     generation: attached.generation,
                     reconciled: attached.reconciled,
                 }),
-                Some(DeviceOutcome::Done | DeviceOutcome::Claimed(_) | DeviceOutcome::Fenced | DeviceOutcome::NotFound)
+                Some(
+                    DeviceOutcome::Done
+                    | DeviceOutcome::Claimed(_)
+                    | DeviceOutcome::Fenced
+                    | DeviceOutcome::NotFound
+                    | DeviceOutcome::Failed,
+                )
                 | None => Err(unavailable()),
             };
-            let _ = actor.cast(Message::Attached { attempt, outcome: Box::new(outcome) });
+            let _ = actor.cast(Message::Attached {
+                attempt,
+                outcome: Box::new(outcome),
+            });
         });
     }
 
@@ -172,10 +236,14 @@ impl State {
         let (device, certificate) = (self.identity.device, self.identity.certificate);
         tokio::spawn(async move {
             let outcome: Result<Reconciled, Unavailable> = match context.reads.acquire().await {
-                Ok(_permit) => context.store.reconcile(device, certificate, wall_clock()).await.map_err(|error| {
-                    warn!(%error, %device, "could not read what a device lacks");
-                    unavailable()
-                }),
+                Ok(_permit) => context
+                    .store
+                    .reconcile(device, certificate, wall_clock())
+                    .await
+                    .map_err(|error| {
+                        warn!(%error, %device, "could not read what a device lacks");
+                        unavailable()
+                    }),
                 Err(_) => Err(unavailable()),
             };
             let _ = actor.cast(Message::Reconciled(Box::new(outcome)));
@@ -183,16 +251,27 @@ impl State {
     }
 
     fn claim(&self, commands: Vec<CommandId>) {
-        let Some(generation) = self.guard.generation() else { return };
-        let write = DeviceWrite::Claim { device: self.identity.device, generation, commands, at: wall_clock() };
+        let Some(generation) = self.guard.generation() else {
+            return;
+        };
+        let write = DeviceWrite::Claim {
+            device: self.identity.device,
+            generation,
+            commands,
+            at: wall_clock(),
+        };
         let actor = self.actor.clone();
         self.context.writes.submit(write, move |outcome| {
             let message = match outcome {
                 Some(DeviceOutcome::Claimed(granted)) => Message::Claimed(Ok(granted)),
                 Some(DeviceOutcome::Fenced) => Message::Superseded,
-                Some(DeviceOutcome::Done | DeviceOutcome::Attached(_) | DeviceOutcome::NotFound) | None => {
-                    Message::Claimed(Err(unavailable()))
-                }
+                Some(
+                    DeviceOutcome::Done
+                    | DeviceOutcome::Attached(_)
+                    | DeviceOutcome::NotFound
+                    | DeviceOutcome::Failed,
+                )
+                | None => Message::Claimed(Err(unavailable())),
             };
             let _ = actor.cast(message);
         });
@@ -208,14 +287,18 @@ impl State {
         };
         let Some(generation) = generation else { return };
         let write = self.write(report, generation);
-        let Some(receipt) = receipt else { return self.context.writes.submit_unanswered(write) };
+        let Some(receipt) = receipt else {
+            return self.context.writes.submit_unanswered(write);
+        };
         let actor = self.actor.clone();
         self.context.writes.submit(write, move |outcome| {
             let outcome = match outcome {
-                Some(DeviceOutcome::Done | DeviceOutcome::Claimed(_) | DeviceOutcome::Attached(_)) => Recorded::Done,
+                Some(
+                    DeviceOutcome::Done | DeviceOutcome::Claimed(_) | DeviceOutcome::Attached(_),
+                ) => Recorded::Done,
                 Some(DeviceOutcome::Fenced) => Recorded::Fenced,
                 Some(DeviceOutcome::NotFound) => Recorded::NotFound,
-                None => Recorded::Unavailable(unavailable()),
+                Some(DeviceOutcome::Failed) | None => Recorded::Unavailable(unavailable()),
             };
             let _ = actor.cast(Message::Recorded { receipt, outcome });
         });
@@ -226,22 +309,49 @@ impl State {
         let update = |status: &str, progress, error: Option<Box<str>>| DeviceWrite::Update {
             device,
             generation,
-            report: UpdateReport { status: status.into(), progress, error },
+            report: UpdateReport {
+                status: status.into(),
+                progress,
+                error,
+            },
             at,
         };
         match report {
-            Report::Detach(_) => DeviceWrite::Detach { device, generation, at },
+            Report::Detach(_) => DeviceWrite::Detach {
+                device,
+                generation,
+                at,
+            },
             Report::Status(status) => update(status.status.as_str(), None, status.reason),
-            Report::Progress(progress) => update(progress.status().as_str(), Some(progress.value), None),
+            Report::Progress(progress) => {
+                update(progress.status().as_str(), Some(progress.value), None)
+            }
             Report::UpdateError(error) => {
                 let text = error.errors.join("\n");
                 update(UpdateStatus::Failed.as_str(), None, Some(text.into()))
             }
             Report::Rebooting => update("rebooting", None, None),
-            Report::Execution { command, state, output } => {
-                DeviceWrite::Execution { device, generation, report: ExecutionReport { command, state, output }, at }
-            }
-            Report::Offered { channel, revision } => DeviceWrite::Offered { device, generation, channel, revision, at },
+            Report::Execution {
+                command,
+                state,
+                output,
+            } => DeviceWrite::Execution {
+                device,
+                generation,
+                report: ExecutionReport {
+                    command,
+                    state,
+                    output,
+                },
+                at,
+            },
+            Report::Offered { channel, revision } => DeviceWrite::Offered {
+                device,
+                generation,
+                channel,
+                revision,
+                at,
+            },
         }
     }
 }

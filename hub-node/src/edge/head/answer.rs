@@ -4,16 +4,13 @@ use std::io;
 use std::time::Duration;
 
 use hub_core::level::Refusal;
-use hub_core::limits::REFUSAL_WRITE_MAX;
+use hub_core::limits::{IDENTITY_RETRY_AFTER, REFUSAL_WRITE_MAX};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Upgrade;
 use crate::identity::admission::Denied;
 use crate::identity::fault::reason;
-
-/// When a device should ask again after the store could not be asked.
-const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 
 /// A refusal: status, reason and what the client should do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,16 +29,25 @@ impl Answer {
     /// A refusal.
     #[must_use]
     pub const fn new(status: u16, reason: &'static str) -> Self {
-        Self { status, reason, retry_after: None, header: None }
+        Self {
+            status,
+            reason,
+            retry_after: None,
+            header: None,
+        }
     }
 
     /// The refusal that follows from an admission.
     #[must_use]
     pub fn denied(denied: &Denied) -> Self {
         match denied {
-            Denied::Refused(Refusal::NoCertificate) => Self::new(401, reason(Refusal::NoCertificate)),
+            Denied::Refused(Refusal::NoCertificate) => {
+                Self::new(401, reason(Refusal::NoCertificate))
+            }
             Denied::Refused(refusal) => Self::new(403, reason(*refusal)),
-            Denied::Unavailable(_) => Self::new(503, "identities_unavailable").retry_after(UNAVAILABLE_RETRY),
+            Denied::Unavailable(_) => {
+                Self::new(503, "identities_unavailable").retry_after(IDENTITY_RETRY_AFTER)
+            }
         }
     }
 
@@ -85,7 +91,11 @@ impl Answer {
         self.write_within(io, REFUSAL_WRITE_MAX).await
     }
 
-    async fn write_within<IO: AsyncWrite + Unpin>(&self, io: &mut IO, limit: Duration) -> io::Result<()> {
+    async fn write_within<IO: AsyncWrite + Unpin>(
+        &self,
+        io: &mut IO,
+        limit: Duration,
+    ) -> io::Result<()> {
         let bytes = self.to_bytes();
         let write = async {
             io.write_all(&bytes).await?;
@@ -129,7 +139,10 @@ mod tests {
     fn a_refusal_closes_and_says_why() {
         let answer = Answer::new(429, "too_many").retry_after(Duration::from_millis(1500));
         let text = String::from_utf8(answer.to_bytes()).unwrap();
-        assert!(text.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{text}");
+        assert!(
+            text.starts_with("HTTP/1.1 429 Too Many Requests\r\n"),
+            "{text}"
+        );
         assert!(text.contains("connection: close\r\n"), "{text}");
         assert!(text.contains("content-length: 0\r\n"), "{text}");
         assert!(text.contains("x-hub-reason: too_many\r\n"), "{text}");
@@ -139,14 +152,23 @@ mod tests {
 
     #[test]
     fn no_certificate_is_401_and_a_refused_one_403() {
-        assert_eq!(Answer::denied(&Denied::Refused(Refusal::NoCertificate)).status, 401);
-        assert_eq!(Answer::denied(&Denied::Refused(Refusal::CertificateRevoked)).status, 403);
+        assert_eq!(
+            Answer::denied(&Denied::Refused(Refusal::NoCertificate)).status,
+            401
+        );
+        assert_eq!(
+            Answer::denied(&Denied::Refused(Refusal::CertificateRevoked)).status,
+            403
+        );
     }
 
     #[tokio::test]
     async fn a_peer_that_does_not_read_is_given_up() {
         let (mut near, _far) = tokio::io::duplex(8);
-        let error = Answer::new(400, "x").write_within(&mut near, Duration::from_millis(5)).await.unwrap_err();
+        let error = Answer::new(400, "x")
+            .write_within(&mut near, Duration::from_millis(5))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -13,7 +13,9 @@ impl Scan {
         while let Some(&byte) = buffer.get(self.at) {
             match byte {
                 0 => return Err("the request head has a NUL byte"),
-                b'\n' if !self.after(buffer, b"\r") => return Err("a line ends without a carriage return"),
+                b'\n' if !self.after(buffer, b"\r") => {
+                    return Err("a line ends without a carriage return");
+                }
                 b'\n' if self.after(buffer, b"\r\n\r") => return Ok(Some(self.at + 1)),
                 b' ' | b'\t' if self.after(buffer, b"\n") => return Err("a header line is folded"),
                 b'\n' | b' ' | b'\t' => {}
@@ -60,7 +62,11 @@ mod tests {
             b"\r\n\r\nGET / HTTP/1.1\r\n\r\n",
         ];
         for head in bad {
-            assert!(Scan::default().go_on(head).is_err(), "{:?}", String::from_utf8_lossy(head));
+            assert!(
+                Scan::default().go_on(head).is_err(),
+                "{:?}",
+                String::from_utf8_lossy(head)
+            );
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use hub_proto::id::{DeviceId, OrgId, ProductId};
-use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyIdMethod, NameConstraints, SanType};
+use rcgen::{
+    BasicConstraints, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyIdMethod, NameConstraints,
+    SanType,
+};
 use rustls::CertificateError;
 
 use super::*;
@@ -51,7 +54,10 @@ fn identity_of(presented: &Presented<'_>, refusal: Option<Refusal>) -> Identity 
 fn a_device_of_a_registered_authority_is_found() {
     let (ca, other) = (Ca::root("root"), Ca::root("other"));
     let leaf = ca.leaf("unit-1");
-    assert_eq!(judge(leaf.der(), &[], &[other.anchor(1), ca.anchor(2)], now()).unwrap(), 2);
+    assert_eq!(
+        judge(leaf.der(), &[], &[other.anchor(1), ca.anchor(2)], now()).unwrap(),
+        2
+    );
 }
 
 #[test]
@@ -84,18 +90,28 @@ fn case_11_a_certificate_from_the_future_is_named_apart_and_alerted_alike() {
 fn case_12_an_unregistered_authority_is_unknown() {
     let (ca, other) = (Ca::root("root"), Ca::root("root"));
     let fault = judge(ca.leaf("unit-1").der(), &[], &[other.anchor(1)], now()).unwrap_err();
-    assert_eq!(rustls::AlertDescription::from(fault.for_handshake()), rustls::AlertDescription::UnknownCA);
+    assert_eq!(
+        rustls::AlertDescription::from(fault.for_handshake()),
+        rustls::AlertDescription::UnknownCA
+    );
     let fault = judge(ca.leaf("unit-1").der(), &[], &[], now()).unwrap_err();
-    assert_eq!(rustls::AlertDescription::from(fault.for_handshake()), rustls::AlertDescription::UnknownCA);
+    assert_eq!(
+        rustls::AlertDescription::from(fault.for_handshake()),
+        rustls::AlertDescription::UnknownCA
+    );
 }
 
 #[test]
 fn case_12_a_revoked_authority_is_unknown_and_nothing_above_it_helps() {
     let root = Ca::root("root");
     let below = root.intermediate("below");
-    let revoked = Anchor { revoked: true, ..below.anchor(1) };
+    let revoked = Anchor {
+        revoked: true,
+        ..below.anchor(1)
+    };
     let presented_chain = [below.der().clone()];
-    let presented = Presented::read(below.leaf("unit-1").der(), &presented_chain).map(|p| p.levels().count());
+    let presented =
+        Presented::read(below.leaf("unit-1").der(), &presented_chain).map(|p| p.levels().count());
     assert_eq!(presented.unwrap(), 2);
     let leaf = below.leaf("unit-1");
     let presented = Presented::read(leaf.der(), &presented_chain).unwrap();
@@ -118,7 +134,12 @@ fn case_13_a_revoked_holder_is_told_so_even_when_expired() {
     let leaf = Ca::root("root").leaf("unit-1");
     let presented = Presented::read(leaf.der(), &[]).unwrap();
     for refusal in [Refusal::CertificateRevoked, Refusal::DeviceRevoked] {
-        let fault = admit_known(&presented, &identity_of(&presented, Some(refusal)), later(400)).unwrap_err();
+        let fault = admit_known(
+            &presented,
+            &identity_of(&presented, Some(refusal)),
+            later(400),
+        )
+        .unwrap_err();
         assert_eq!(fault.for_handshake(), CertificateError::Revoked);
     }
 }
@@ -126,7 +147,9 @@ fn case_13_a_revoked_holder_is_told_so_even_when_expired() {
 #[test]
 fn case_16_usage_without_client_authentication_is_unsupported() {
     let ca = Ca::root("root");
-    let server = ca.leaf_with("unit-1", |p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    let server = ca.leaf_with("unit-1", |p| {
+        p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]
+    });
     let fault = judge(server.der(), &[], &[ca.anchor(1)], now()).unwrap_err();
     let alert = rustls::AlertDescription::from(fault.for_handshake());
     assert_eq!(alert, rustls::AlertDescription::UnsupportedCertificate);
@@ -146,13 +169,21 @@ fn case_17_an_authority_is_no_device_and_a_device_no_authority() {
         params.key_usages = vec![];
     });
     let forged = pretender.leaf("unit-2");
-    let fault = judge(forged.der(), &[pretender.der().clone()], &[ca.anchor(1)], now()).unwrap_err();
+    let fault = judge(
+        forged.der(),
+        &[pretender.der().clone()],
+        &[ca.anchor(1)],
+        now(),
+    )
+    .unwrap_err();
     assert_eq!(fault.for_handshake(), CertificateError::UnknownIssuer);
 }
 
 #[test]
 fn case_17_an_authority_signs_no_deeper_than_it_may() {
-    let ca = Ca::root_with("root", |params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)));
+    let ca = Ca::root_with("root", |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0))
+    });
     assert!(judge(ca.leaf("unit-1").der(), &[], &[ca.anchor(1)], now()).is_ok());
     let below = ca.intermediate("below");
     let leaf = below.leaf("unit-1");
@@ -170,7 +201,9 @@ fn case_18_a_crowd_of_intermediates_is_refused_unread() {
     let fault = judge(leaf.der(), &crowd, &[ca.anchor(1)], now()).unwrap_err();
     assert!(matches!(fault, CertificateFault::ChainTooLong), "{fault}");
     assert!(before.elapsed().as_millis() < 5);
-    let noise: Vec<_> = (0..100).map(|i| CertificateDer::from(vec![i; 600])).collect();
+    let noise: Vec<_> = (0..100)
+        .map(|i| CertificateDer::from(vec![i; 600]))
+        .collect();
     assert!(judge(leaf.der(), &noise, &[ca.anchor(1)], now()).is_err());
 }
 
@@ -188,17 +221,36 @@ fn case_18_junk_within_the_limit_is_passed_over() {
 fn case_18_authorities_that_sign_each_other_end() {
     // Same names, same claimed key ids, in a circle: the line uses each once.
     let circle = |name: &'static str, issuer: Option<&Ca>| {
-        let change = |p: &mut rcgen::CertificateParams| p.key_identifier_method = KeyIdMethod::PreSpecified(vec![9; 20]);
-        issuer.map_or_else(|| Ca::root_with(name, change), |ca| ca.intermediate_with(name, change))
+        let change = |p: &mut rcgen::CertificateParams| {
+            p.key_identifier_method = KeyIdMethod::PreSpecified(vec![9; 20])
+        };
+        issuer.map_or_else(
+            || Ca::root_with(name, change),
+            |ca| ca.intermediate_with(name, change),
+        )
     };
     let a = circle("a", None);
     let b = circle("b", Some(&a));
     let a2 = circle("a", Some(&b));
     let leaf = a2.leaf("unit-1");
-    let sent = [a2.der().clone(), b.der().clone(), a2.der().clone(), b.der().clone(), a2.der().clone()];
+    let sent = [
+        a2.der().clone(),
+        b.der().clone(),
+        a2.der().clone(),
+        b.der().clone(),
+        a2.der().clone(),
+    ];
     let presented = Presented::read(leaf.der(), &sent).unwrap();
     assert!(presented.levels().count() <= sent.len() + 1);
-    assert!(judge(leaf.der(), &sent, &[Ca::root("a").anchor(1), Ca::root("b").anchor(2)], now()).is_err());
+    assert!(
+        judge(
+            leaf.der(),
+            &sent,
+            &[Ca::root("a").anchor(1), Ca::root("b").anchor(2)],
+            now()
+        )
+        .is_err()
+    );
 }
 
 #[test]
@@ -208,11 +260,20 @@ fn case_19_a_missing_intermediate_must_be_registered_itself() {
     let leaf = below.leaf("unit-1");
     let fault = judge(leaf.der(), &[], &[root.anchor(1)], now()).unwrap_err();
     assert_eq!(fault.refusal(), Some(Refusal::Unknown));
-    assert_eq!(judge(leaf.der(), &[], &[root.anchor(1), below.anchor(2)], now()).unwrap(), 2);
-    assert_eq!(judge(leaf.der(), &[below.der().clone()], &[root.anchor(1)], now()).unwrap(), 1);
+    assert_eq!(
+        judge(leaf.der(), &[], &[root.anchor(1), below.anchor(2)], now()).unwrap(),
+        2
+    );
+    assert_eq!(
+        judge(leaf.der(), &[below.der().clone()], &[root.anchor(1)], now()).unwrap(),
+        1
+    );
     // The root sent along changes nothing.
     let whole = [below.der().clone(), root.der().clone()];
-    assert_eq!(judge(leaf.der(), &whole, &[root.anchor(1)], now()).unwrap(), 1);
+    assert_eq!(
+        judge(leaf.der(), &whole, &[root.anchor(1)], now()).unwrap(),
+        1
+    );
 }
 
 #[test]
@@ -239,12 +300,28 @@ fn case_20_names_outside_the_constraints_and_wildcards_are_refused() {
 fn case_24_authorities_that_only_look_alike_do_not_get_in_the_way() {
     let victim = Ca::root("fleet authority");
     let leaf = victim.leaf("unit-1");
-    let id = CertificateFacts::read(victim.der()).unwrap().subject_key_id.unwrap();
+    let id = CertificateFacts::read(victim.der())
+        .unwrap()
+        .subject_key_id
+        .unwrap();
     // The look-alikes even claim the victim's key id: such a claim is not stored as one.
-    let fake = || Ca::root_with("fleet authority", |p| p.key_identifier_method = KeyIdMethod::PreSpecified(id.clone()));
+    let fake = || {
+        Ca::root_with("fleet authority", |p| {
+            p.key_identifier_method = KeyIdMethod::PreSpecified(id.clone())
+        })
+    };
     let fakes: Vec<_> = (0..3).map(|_| fake()).collect();
-    assert!(fakes.iter().all(|f| CertificateFacts::read(f.der()).unwrap().trusted_key_id().is_none()));
-    let mut anchors: Vec<_> = fakes.iter().zip(10..).map(|(ca, id)| ca.anchor(id)).collect();
+    assert!(fakes.iter().all(|f| {
+        CertificateFacts::read(f.der())
+            .unwrap()
+            .trusted_key_id()
+            .is_none()
+    }));
+    let mut anchors: Vec<_> = fakes
+        .iter()
+        .zip(10..)
+        .map(|(ca, id)| ca.anchor(id))
+        .collect();
     anchors.push(victim.anchor(1));
     assert_eq!(judge(leaf.der(), &[], &anchors, now()).unwrap(), 1);
 }

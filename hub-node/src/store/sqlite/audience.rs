@@ -45,7 +45,10 @@ impl Scope {
     }
 
     /// The scope a query names, inside its org.
-    pub(super) async fn of(db: &mut SqliteConnection, query: CommandQuery<'_>) -> StoreResult<Self> {
+    pub(super) async fn of(
+        db: &mut SqliteConnection,
+        query: CommandQuery<'_>,
+    ) -> StoreResult<Self> {
         match query {
             CommandQuery::Device(path) => Ok(Self::Device(lookup::device(db, path).await?.id)),
             CommandQuery::Group(path) => Ok(Self::Group(lookup::group(db, path).await?.id)),
@@ -55,19 +58,30 @@ impl Scope {
     /// Its names; a deleted group keeps them.
     pub(super) async fn names(self, db: &mut SqliteConnection) -> StoreResult<Audience> {
         let (sql, id) = match self {
-            Self::Device(id) => {
-                ("SELECT p.name, d.name FROM device d JOIN product p ON p.id = d.product_id WHERE d.id = $1", id)
-            }
-            Self::Group(id) => {
-                ("SELECT p.name, g.name FROM device_group g JOIN product p ON p.id = g.product_id WHERE g.id = $1", id)
-            }
+            Self::Device(id) => (
+                "SELECT p.name, d.name FROM device d JOIN product p ON p.id = d.product_id WHERE d.id = $1",
+                id,
+            ),
+            Self::Group(id) => (
+                "SELECT p.name, g.name FROM device_group g JOIN product p ON p.id = g.product_id WHERE g.id = $1",
+                id,
+            ),
         };
-        let (product, name): (String, String) =
-            sqlx::query_as(sql).bind(id).fetch_one(db).await.map_err(store_failure)?;
+        let (product, name): (String, String) = sqlx::query_as(sql)
+            .bind(id)
+            .fetch_one(db)
+            .await
+            .map_err(store_failure)?;
         let product = slug(&product)?;
         match self {
-            Self::Device(_) => Ok(Audience::Device { product, device: slug(&name)? }),
-            Self::Group(_) => Ok(Audience::Group { product, group: slug(&name)? }),
+            Self::Device(_) => Ok(Audience::Device {
+                product,
+                device: slug(&name)?,
+            }),
+            Self::Group(_) => Ok(Audience::Group {
+                product,
+                group: slug(&name)?,
+            }),
         }
     }
 }

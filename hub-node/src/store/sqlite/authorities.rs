@@ -28,7 +28,10 @@ struct AuthorityRow {
     created_at: i64,
 }
 
-pub(super) async fn create_registration(store: &SqliteStore, registration: Registration) -> StoreResult<()> {
+pub(super) async fn create_registration(
+    store: &SqliteStore,
+    registration: Registration,
+) -> StoreResult<()> {
     let mut tx = store.write().await?;
     lookup::org(&mut tx, registration.org).await?;
     // codes nobody used keep the table no larger than what is open
@@ -43,11 +46,17 @@ pub(super) async fn create_registration(store: &SqliteStore, registration: Regis
         .bind(registration.expires_at.as_micros())
         .execute(&mut *tx)
         .await
-        .map_err(unique_or("code_taken", || "this code was issued already".to_owned()))?;
+        .map_err(unique_or("code_taken", || {
+            "this code was issued already".to_owned()
+        }))?;
     commit(tx).await
 }
 
-pub(super) async fn create(store: &SqliteStore, new: NewAuthority, now: Timestamp) -> StoreResult<Authority> {
+pub(super) async fn create(
+    store: &SqliteStore,
+    new: NewAuthority,
+    now: Timestamp,
+) -> StoreResult<Authority> {
     let mut tx = store.write().await?;
     let code: Option<String> = sqlx::query_scalar(
         "DELETE FROM registration WHERE code = $1 AND org_id = $2 AND expires_at > $3 RETURNING code",
@@ -59,7 +68,10 @@ pub(super) async fn create(store: &SqliteStore, new: NewAuthority, now: Timestam
     .await
     .map_err(store_failure)?;
     if code.is_none() {
-        return Err(conflict("code_unknown", "the registration code is unknown, used or expired"));
+        return Err(conflict(
+            "code_unknown",
+            "the registration code is unknown, used or expired",
+        ));
     }
     if let Some((product, _)) = new.provisioning {
         product_of_org(&mut tx, new.org, product).await?;
@@ -89,7 +101,11 @@ pub(super) async fn create(store: &SqliteStore, new: NewAuthority, now: Timestam
     Ok(authority)
 }
 
-pub(super) async fn list(store: &SqliteStore, org: OrgId, page: PageQuery) -> StoreResult<Page<Authority>> {
+pub(super) async fn list(
+    store: &SqliteStore,
+    org: OrgId,
+    page: PageQuery,
+) -> StoreResult<Page<Authority>> {
     let window = Window::new(&page)?;
     let mut tx = store.read().await?;
     let rows: Vec<AuthorityRow> = sqlx::query_as(
@@ -161,16 +177,24 @@ pub(super) async fn revoke(
     let change = channels::change(&mut tx, ChannelId::Org(org), None).await?;
     let value = one(&mut tx, org, id).await?;
     commit(tx).await?;
-    Ok(Changed { value, changes: vec![change] })
+    Ok(Changed {
+        value,
+        changes: vec![change],
+    })
 }
 
-async fn product_of_org(db: &mut SqliteConnection, org: OrgId, product: ProductId) -> StoreResult<()> {
-    let row: Option<i64> = sqlx::query_scalar("SELECT id FROM product WHERE org_id = $1 AND id = $2")
-        .bind(org.0)
-        .bind(product.0)
-        .fetch_optional(db)
-        .await
-        .map_err(store_failure)?;
+async fn product_of_org(
+    db: &mut SqliteConnection,
+    org: OrgId,
+    product: ProductId,
+) -> StoreResult<()> {
+    let row: Option<i64> =
+        sqlx::query_scalar("SELECT id FROM product WHERE org_id = $1 AND id = $2")
+            .bind(org.0)
+            .bind(product.0)
+            .fetch_optional(db)
+            .await
+            .map_err(store_failure)?;
     found(row, "product").map(|_| ())
 }
 

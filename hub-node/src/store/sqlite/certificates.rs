@@ -34,24 +34,29 @@ pub(super) async fn pin(
     new: &NewCertificate,
 ) -> StoreResult<Certificate> {
     let key = lookup::device(db, path).await?;
-    let elsewhere: Option<i64> =
-        sqlx::query_scalar("SELECT id FROM device_certificate WHERE key_sha256 = $1 AND org_id <> $2 LIMIT 1")
-            .bind(&new.key_sha256[..])
-            .bind(key.org)
+    let elsewhere: Option<i64> = sqlx::query_scalar(
+        "SELECT id FROM device_certificate WHERE key_sha256 = $1 AND org_id <> $2 LIMIT 1",
+    )
+    .bind(&new.key_sha256[..])
+    .bind(key.org)
+    .fetch_optional(&mut *db)
+    .await
+    .map_err(store_failure)?;
+    // said first of a certificate that both rules refuse: it is the plainer of the two
+    let known: Option<i64> =
+        sqlx::query_scalar("SELECT id FROM device_certificate WHERE sha256 = $1")
+            .bind(&new.sha256[..])
             .fetch_optional(&mut *db)
             .await
             .map_err(store_failure)?;
-    // said first of a certificate that both rules refuse: it is the plainer of the two
-    let known: Option<i64> = sqlx::query_scalar("SELECT id FROM device_certificate WHERE sha256 = $1")
-        .bind(&new.sha256[..])
-        .fetch_optional(&mut *db)
-        .await
-        .map_err(store_failure)?;
     if known.is_some() {
         return Err(conflict("certificate_taken", TAKEN));
     }
     if elsewhere.is_some() {
-        return Err(conflict("key_taken", "the certificate's key is in use elsewhere"));
+        return Err(conflict(
+            "key_taken",
+            "the certificate's key is in use elsewhere",
+        ));
     }
     insert(db, key, None, new).await
 }
@@ -95,7 +100,10 @@ pub(super) async fn insert(
 }
 
 /// A device's certificates.
-pub(super) async fn of_device(db: &mut SqliteConnection, path: DevicePath<'_>) -> StoreResult<Vec<Certificate>> {
+pub(super) async fn of_device(
+    db: &mut SqliteConnection,
+    path: DevicePath<'_>,
+) -> StoreResult<Vec<Certificate>> {
     let key = lookup::device(db, path).await?;
     let rows: Vec<CertificateRow> = sqlx::query_as(
         "SELECT id, device_id, sha256, serial, authority_id, not_before, not_after, revoked_at, created_at \
@@ -129,7 +137,10 @@ pub(super) async fn revoke(
     .map_err(store_failure)?;
     let value = certificate_of(found(row, "certificate")?)?;
     let change = channels::change(db, device_channel(key.id), None).await?;
-    Ok(Changed { value, changes: vec![change] })
+    Ok(Changed {
+        value,
+        changes: vec![change],
+    })
 }
 
 fn certificate_of(row: CertificateRow) -> StoreResult<Certificate> {

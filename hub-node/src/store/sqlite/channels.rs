@@ -13,7 +13,11 @@ use crate::store::StoreResult;
 use crate::store::delivery::{Change, Mark};
 
 /// Gives a new device, group or org its channel.
-pub(super) async fn create(db: &mut SqliteConnection, org: OrgId, channel: ChannelId) -> StoreResult<()> {
+pub(super) async fn create(
+    db: &mut SqliteConnection,
+    org: OrgId,
+    channel: ChannelId,
+) -> StoreResult<()> {
     sqlx::query("INSERT INTO channel_head (ch, org_id, seq, rev) VALUES ($1, $2, 0, 0)")
         .bind(channel.to_string())
         .bind(org.0)
@@ -26,13 +30,14 @@ pub(super) async fn create(db: &mut SqliteConnection, org: OrgId, channel: Chann
 /// Moves a channel's head by one.
 pub(super) async fn bump(db: &mut SqliteConnection, channel: ChannelId) -> StoreResult<Seq> {
     let rev = take_revs(db, 1).await?;
-    let head: Option<i64> =
-        sqlx::query_scalar("UPDATE channel_head SET seq = seq + 1, rev = $2 WHERE ch = $1 RETURNING seq")
-            .bind(channel.to_string())
-            .bind(rev)
-            .fetch_optional(db)
-            .await
-            .map_err(store_failure)?;
+    let head: Option<i64> = sqlx::query_scalar(
+        "UPDATE channel_head SET seq = seq + 1, rev = $2 WHERE ch = $1 RETURNING seq",
+    )
+    .bind(channel.to_string())
+    .bind(rev)
+    .fetch_optional(db)
+    .await
+    .map_err(store_failure)?;
     Ok(Seq(found(head, "channel")?))
 }
 
@@ -47,7 +52,10 @@ pub(super) async fn change(
 }
 
 /// Moves the heads of many devices' channels by one each, in one statement.
-pub(super) async fn change_devices(db: &mut SqliteConnection, devices: &[i64]) -> StoreResult<Vec<Change>> {
+pub(super) async fn change_devices(
+    db: &mut SqliteConnection,
+    devices: &[i64],
+) -> StoreResult<Vec<Change>> {
     if devices.is_empty() {
         return Ok(Vec::new());
     }
@@ -62,7 +70,16 @@ pub(super) async fn change_devices(db: &mut SqliteConnection, devices: &[i64]) -
     .fetch_all(db)
     .await
     .map_err(store_failure)?;
-    heads.into_iter().map(|(ch, seq)| Ok(Change { channel: channel(&ch)?, seq: Seq(seq), body: None })).collect()
+    heads
+        .into_iter()
+        .map(|(ch, seq)| {
+            Ok(Change {
+                channel: channel(&ch)?,
+                seq: Seq(seq),
+                body: None,
+            })
+        })
+        .collect()
 }
 
 /// The head of a channel.
@@ -82,7 +99,10 @@ pub(super) fn device_channel(device: i64) -> ChannelId {
 
 /// The end of the log.
 pub(super) async fn mark(db: &mut SqliteConnection) -> StoreResult<Mark> {
-    let rev: i64 = sqlx::query_scalar("SELECT rev FROM meta WHERE id = 1").fetch_one(db).await.map_err(store_failure)?;
+    let rev: i64 = sqlx::query_scalar("SELECT rev FROM meta WHERE id = 1")
+        .fetch_one(db)
+        .await
+        .map_err(store_failure)?;
     Ok(Mark(rev))
 }
 
@@ -92,17 +112,24 @@ pub(super) async fn changes_since(
     mark: Mark,
     limit: usize,
 ) -> StoreResult<(Mark, Vec<Change>)> {
-    let rows: Vec<(String, i64, i64)> =
-        sqlx::query_as("SELECT ch, seq, rev FROM channel_head WHERE rev > $1 AND rev > 0 ORDER BY rev LIMIT $2")
-            .bind(mark.0)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(db)
-            .await
-            .map_err(store_failure)?;
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+        "SELECT ch, seq, rev FROM channel_head WHERE rev > $1 AND rev > 0 ORDER BY rev LIMIT $2",
+    )
+    .bind(mark.0)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(db)
+    .await
+    .map_err(store_failure)?;
     let next = rows.last().map_or(mark, |(_, _, rev)| Mark(*rev));
     let changes = rows
         .into_iter()
-        .map(|(ch, seq, _)| Ok(Change { channel: channel(&ch)?, seq: Seq(seq), body: None }))
+        .map(|(ch, seq, _)| {
+            Ok(Change {
+                channel: channel(&ch)?,
+                seq: Seq(seq),
+                body: None,
+            })
+        })
         .collect::<StoreResult<Vec<Change>>>()?;
     Ok((next, changes))
 }
@@ -118,5 +145,6 @@ async fn take_revs(db: &mut SqliteConnection, many: i64) -> StoreResult<i64> {
 
 /// A stored channel's name.
 pub(super) fn channel(text: &str) -> StoreResult<ChannelId> {
-    text.parse().map_err(|_| damaged(format!("channel {text:?}")))
+    text.parse()
+        .map_err(|_| damaged(format!("channel {text:?}")))
 }

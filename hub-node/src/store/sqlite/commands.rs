@@ -15,7 +15,9 @@ use super::paging::Window;
 use super::rows::{slug, time, time_opt};
 use super::{SqliteStore, channels, commit, lookup};
 use crate::store::delivery::Changed;
-use crate::store::records::{Audience, Command, CommandQuery, DevicePath, Execution, GroupPath, NewCommand, Page, PageQuery};
+use crate::store::records::{
+    Audience, Command, CommandQuery, DevicePath, Execution, GroupPath, NewCommand, Page, PageQuery,
+};
 use crate::store::{CommandStore, StoreError, StoreResult};
 
 #[derive(sqlx::FromRow)]
@@ -33,7 +35,11 @@ struct CommandRow {
 
 #[async_trait]
 impl CommandStore for SqliteStore {
-    async fn command_device(&self, path: DevicePath<'_>, command: NewCommand) -> StoreResult<Changed<Command>> {
+    async fn command_device(
+        &self,
+        path: DevicePath<'_>,
+        command: NewCommand,
+    ) -> StoreResult<Changed<Command>> {
         let mut tx = self.write().await?;
         let key = lookup::device(&mut tx, path).await?;
         let accepted = accept(&mut tx, key.org, Scope::Device(key.id), &command).await?;
@@ -41,7 +47,11 @@ impl CommandStore for SqliteStore {
         Ok(accepted)
     }
 
-    async fn command_group(&self, path: GroupPath<'_>, command: NewCommand) -> StoreResult<Changed<Command>> {
+    async fn command_group(
+        &self,
+        path: GroupPath<'_>,
+        command: NewCommand,
+    ) -> StoreResult<Changed<Command>> {
         let mut tx = self.write().await?;
         let key = lookup::group(&mut tx, path).await?;
         let accepted = accept(&mut tx, key.org, Scope::Group(key.id), &command).await?;
@@ -76,7 +86,10 @@ impl CommandStore for SqliteStore {
         .fetch_all(&mut *tx)
         .await
         .map_err(store_failure)?;
-        let seqs = (rows.last().map_or(0, |row| row.seq), rows.first().map_or(0, |row| row.seq));
+        let seqs = (
+            rows.last().map_or(0, |row| row.seq),
+            rows.first().map_or(0, |row| row.seq),
+        );
         let mut counts = executions::counts(&mut tx, scope, seqs, now).await?;
         let audience = scope.names(&mut tx).await?;
         window.page(
@@ -84,7 +97,12 @@ impl CommandStore for SqliteStore {
             |row| row.seq,
             |row| {
                 let id = command_id(&row.id)?;
-                command_of(row, id, audience.clone(), counts.remove(&id).unwrap_or_default())
+                command_of(
+                    row,
+                    id,
+                    audience.clone(),
+                    counts.remove(&id).unwrap_or_default(),
+                )
             },
         )
     }
@@ -103,42 +121,76 @@ impl CommandStore for SqliteStore {
         executions::page(&mut tx, scope, id, window, now).await
     }
 
-    async fn cancel_command(&self, org: OrgId, id: CommandId, now: Timestamp) -> StoreResult<Changed<Command>> {
+    async fn cancel_command(
+        &self,
+        org: OrgId,
+        id: CommandId,
+        now: Timestamp,
+    ) -> StoreResult<Changed<Command>> {
         let mut tx = self.write().await?;
         let before = found(row(&mut tx, org.0, id).await?, "command")?;
         let scope = Scope::new(before.device_id, before.group_id)?;
         if before.cancelled_at.is_some() {
-            return Ok(Changed { value: load(&mut tx, before, now).await?, changes: Vec::new() });
+            return Ok(Changed {
+                value: load(&mut tx, before, now).await?,
+                changes: Vec::new(),
+            });
         }
         let counts = executions::counts(&mut tx, scope, (before.seq, before.seq), now).await?;
-        let queued = counts.values().flatten().any(|(state, _)| *state == ExecutionState::Queued);
+        let queued = counts
+            .values()
+            .flatten()
+            .any(|(state, _)| *state == ExecutionState::Queued);
         if !queued {
-            return Err(conflict("too_late", "the command was sent already or is over; nothing is left to cancel"));
+            return Err(conflict(
+                "too_late",
+                "the command was sent already or is over; nothing is left to cancel",
+            ));
         }
         cancel(&mut tx, id, now).await?;
         let change = channels::change(&mut tx, scope.channel(), None).await?;
         let after = found(row(&mut tx, org.0, id).await?, "command")?;
         let value = load(&mut tx, after, now).await?;
         commit(tx).await?;
-        Ok(Changed { value, changes: vec![change] })
+        Ok(Changed {
+            value,
+            changes: vec![change],
+        })
     }
 }
 
 /// Stores a command under the next seq of its channel; the same id again is the same command.
-async fn accept(db: &mut SqliteConnection, org: i64, scope: Scope, new: &NewCommand) -> StoreResult<Changed<Command>> {
+async fn accept(
+    db: &mut SqliteConnection,
+    org: i64,
+    scope: Scope,
+    new: &NewCommand,
+) -> StoreResult<Changed<Command>> {
     if let Some(known) = row(db, org, new.id).await? {
         if Scope::new(known.device_id, known.group_id)? != scope {
             return Err(taken());
         }
-        return Ok(Changed { value: load(db, known, new.now).await?, changes: Vec::new() });
+        return Ok(Changed {
+            value: load(db, known, new.now).await?,
+            changes: Vec::new(),
+        });
     }
     let change = channels::change(db, scope.channel(), hint_body(new)).await?;
     insert(db, org, scope, change.seq, new).await?;
     let stored = found(row(db, org, new.id).await?, "command")?;
-    Ok(Changed { value: load(db, stored, new.now).await?, changes: vec![change] })
+    Ok(Changed {
+        value: load(db, stored, new.now).await?,
+        changes: vec![change],
+    })
 }
 
-async fn insert(db: &mut SqliteConnection, org: i64, scope: Scope, seq: Seq, new: &NewCommand) -> StoreResult<()> {
+async fn insert(
+    db: &mut SqliteConnection,
+    org: i64,
+    scope: Scope,
+    seq: Seq,
+    new: &NewCommand,
+) -> StoreResult<()> {
     let (device, group) = scope.columns();
     sqlx::query(
         "INSERT INTO command (id, org_id, device_id, group_id, ch, seq, name, args, created_at, expires_at) \
@@ -162,14 +214,16 @@ async fn insert(db: &mut SqliteConnection, org: i64, scope: Scope, seq: Seq, new
         if unique { taken() } else { store_failure(error) }
     })?;
     if let Some(device) = device {
-        sqlx::query("INSERT INTO execution (command_id, device_id, org_id, state) VALUES ($1, $2, $3, $4)")
-            .bind(&new.id.0.as_bytes()[..])
-            .bind(device)
-            .bind(org)
-            .bind(code_of(ExecutionState::Queued))
-            .execute(db)
-            .await
-            .map_err(store_failure)?;
+        sqlx::query(
+            "INSERT INTO execution (command_id, device_id, org_id, state) VALUES ($1, $2, $3, $4)",
+        )
+        .bind(&new.id.0.as_bytes()[..])
+        .bind(device)
+        .bind(org)
+        .bind(code_of(ExecutionState::Queued))
+        .execute(db)
+        .await
+        .map_err(store_failure)?;
     }
     Ok(())
 }
@@ -194,7 +248,11 @@ async fn cancel(db: &mut SqliteConnection, id: CommandId, now: Timestamp) -> Sto
     Ok(())
 }
 
-async fn row(db: &mut SqliteConnection, org: i64, id: CommandId) -> StoreResult<Option<CommandRow>> {
+async fn row(
+    db: &mut SqliteConnection,
+    org: i64,
+    id: CommandId,
+) -> StoreResult<Option<CommandRow>> {
     sqlx::query_as(
         "SELECT id, device_id, group_id, seq, name, args, created_at, expires_at, cancelled_at FROM command \
          WHERE id = $1 AND org_id = $2",
@@ -215,7 +273,12 @@ async fn load(db: &mut SqliteConnection, row: CommandRow, now: Timestamp) -> Sto
     command_of(row, id, audience, counts.remove(&id).unwrap_or_default())
 }
 
-fn command_of(row: CommandRow, id: CommandId, audience: Audience, counts: executions::Counts) -> StoreResult<Command> {
+fn command_of(
+    row: CommandRow,
+    id: CommandId,
+    audience: Audience,
+    counts: executions::Counts,
+) -> StoreResult<Command> {
     Ok(Command {
         id,
         audience,
@@ -243,4 +306,3 @@ fn hint_body(new: &NewCommand) -> Option<HintBody> {
 fn taken() -> StoreError {
     conflict("command_exists", "this id belongs to another command")
 }
-

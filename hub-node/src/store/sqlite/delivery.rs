@@ -11,7 +11,9 @@ use hub_proto::time::Timestamp;
 use sqlx::{Connection, SqliteConnection};
 
 use super::failure::store_failure;
-use super::{SqliteStore, channels, clock, commit, due, groups, level, reports, sessions, updates};
+use super::{
+    SqliteStore, channels, clock, commit, due, groups, level, offers, reports, sessions, updates,
+};
 use crate::store::delivery::{Change, DeviceOutcome, DeviceWrite, GroupChanges, Mark, Reconciled};
 use crate::store::{DeliveryStore, StoreError, StoreResult};
 
@@ -38,7 +40,10 @@ impl DeliveryStore for SqliteStore {
 
     async fn device_writes(&self, writes: Vec<DeviceWrite>) -> StoreResult<Vec<DeviceOutcome>> {
         if writes.len() > DEVICE_WRITES_MAX {
-            let error = format!("{} writes are more than the {DEVICE_WRITES_MAX} of one call", writes.len());
+            let error = format!(
+                "{} writes are more than the {DEVICE_WRITES_MAX} of one call",
+                writes.len()
+            );
             return Err(StoreError::Failed(error.into()));
         }
         if writes.is_empty() {
@@ -53,7 +58,12 @@ impl DeliveryStore for SqliteStore {
         Ok(outcomes)
     }
 
-    async fn reconcile(&self, device: DeviceId, certificate: [u8; 32], now: Timestamp) -> StoreResult<Reconciled> {
+    async fn reconcile(
+        &self,
+        device: DeviceId,
+        certificate: [u8; 32],
+        now: Timestamp,
+    ) -> StoreResult<Reconciled> {
         let mut tx = self.read().await?;
         reconciled(&mut tx, device, certificate, now).await
     }
@@ -67,10 +77,23 @@ impl DeliveryStore for SqliteStore {
     ) -> StoreResult<GroupChanges> {
         let mut tx = self.read().await?;
         let Some((head, priority, target)) = groups::state(&mut tx, group).await? else {
-            return Ok(GroupChanges { head: None, priority: 0, target: None, commands: Vec::new(), more: false });
+            return Ok(GroupChanges {
+                head: None,
+                priority: 0,
+                target: None,
+                commands: Vec::new(),
+                more: false,
+            });
         };
-        let (commands, more) = due::due_in_group(&mut tx, ChannelId::Group(group), after, limit, now).await?;
-        Ok(GroupChanges { head: Some(head), priority, target, commands, more })
+        let (commands, more) =
+            due::due_in_group(&mut tx, ChannelId::Group(group), after, limit, now).await?;
+        Ok(GroupChanges {
+            head: Some(head),
+            priority,
+            target,
+            commands,
+            more,
+        })
     }
 
     async fn mark(&self) -> StoreResult<Mark> {
@@ -100,7 +123,11 @@ async fn alone(db: &mut SqliteConnection, write: &DeviceWrite) -> StoreResult<De
             | StoreError::Failed(_)),
         ) => {
             savepoint.rollback().await.map_err(store_failure)?;
-            tracing::error!(device = device_of(write).0, error = &error as &dyn std::error::Error, "device write failed");
+            tracing::error!(
+                device = device_of(write).0,
+                error = &error as &dyn std::error::Error,
+                "device write failed"
+            );
             Ok(DeviceOutcome::Failed)
         }
     }
@@ -109,16 +136,36 @@ async fn alone(db: &mut SqliteConnection, write: &DeviceWrite) -> StoreResult<De
 async fn apply(db: &mut SqliteConnection, write: &DeviceWrite) -> StoreResult<DeviceOutcome> {
     match write {
         DeviceWrite::Attach(join) => sessions::attach(db, join).await,
-        DeviceWrite::Detach { device, generation, at } => sessions::detach(db, *device, *generation, *at).await,
-        DeviceWrite::Update { device, generation, report, at } => {
-            updates::report(db, *device, *generation, report, *at).await
-        }
-        DeviceWrite::Claim { device, generation, commands, at } => {
-            reports::claim(db, *device, *generation, commands, *at).await
-        }
-        DeviceWrite::Execution { device, generation, report, at } => {
-            reports::execution(db, *device, *generation, report, *at).await
-        }
+        DeviceWrite::Detach {
+            device,
+            generation,
+            at,
+        } => sessions::detach(db, *device, *generation, *at).await,
+        DeviceWrite::Update {
+            device,
+            generation,
+            report,
+            at,
+        } => updates::report(db, *device, *generation, report, *at).await,
+        DeviceWrite::Claim {
+            device,
+            generation,
+            commands,
+            at,
+        } => reports::claim(db, *device, *generation, commands, *at).await,
+        DeviceWrite::Execution {
+            device,
+            generation,
+            report,
+            at,
+        } => reports::execution(db, *device, *generation, report, *at).await,
+        DeviceWrite::Offered {
+            device,
+            generation,
+            channel,
+            revision,
+            at,
+        } => offers::offered(db, *device, *generation, (*channel, *revision), *at).await,
     }
 }
 
@@ -128,7 +175,8 @@ fn device_of(write: &DeviceWrite) -> DeviceId {
         DeviceWrite::Detach { device, .. }
         | DeviceWrite::Update { device, .. }
         | DeviceWrite::Claim { device, .. }
-        | DeviceWrite::Execution { device, .. } => *device,
+        | DeviceWrite::Execution { device, .. }
+        | DeviceWrite::Offered { device, .. } => *device,
     }
 }
 
@@ -139,10 +187,14 @@ pub(super) async fn reconciled(
     certificate: [u8; 32],
     now: Timestamp,
 ) -> StoreResult<Reconciled> {
-    let level = level::level(db, device, certificate).await?;
+    let level = level::level(db, device, certificate, now).await?;
     let (pending, more) = match level.standing {
         Standing::Active => due::due_to_device(db, device, now).await?,
         Standing::Refused(_) => (Vec::new(), false),
     };
-    Ok(Reconciled { level, pending, more })
+    Ok(Reconciled {
+        level,
+        pending,
+        more,
+    })
 }

@@ -78,11 +78,19 @@ pub(super) async fn create(
     .await
     .map_err(unique_or("name_taken", || format!("there is a device named {name} already")))?;
     channels::create(db, OrgId(key.org), ChannelId::Device(DeviceId(id))).await?;
-    Ok(RowKey { org: key.org, product: key.product, id })
+    Ok(RowKey {
+        org: key.org,
+        product: key.product,
+        id,
+    })
 }
 
 /// Makes a device at the operator's word.
-pub(super) async fn register(db: &mut SqliteConnection, key: ProductKey, name: &Slug) -> StoreResult<Device> {
+pub(super) async fn register(
+    db: &mut SqliteConnection,
+    key: ProductKey,
+    name: &Slug,
+) -> StoreResult<Device> {
     let key = create(db, key, name, clock::now()).await?;
     one(db, key.id).await
 }
@@ -94,23 +102,35 @@ pub(super) async fn one(db: &mut SqliteConnection, id: i64) -> StoreResult<Devic
 }
 
 /// A page of a product's devices.
-pub(super) async fn of_product(db: &mut SqliteConnection, key: ProductKey, window: Window) -> StoreResult<Page<Device>> {
-    let ids: Vec<i64> =
-        sqlx::query_scalar("SELECT id FROM device WHERE product_id = $1 AND id > $2 ORDER BY id LIMIT $3")
-            .bind(key.product)
-            .bind(window.above())
-            .bind(window.fetch())
-            .fetch_all(&mut *db)
-            .await
-            .map_err(store_failure)?;
+pub(super) async fn of_product(
+    db: &mut SqliteConnection,
+    key: ProductKey,
+    window: Window,
+) -> StoreResult<Page<Device>> {
+    let ids: Vec<i64> = sqlx::query_scalar(
+        "SELECT id FROM device WHERE product_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+    )
+    .bind(key.product)
+    .bind(window.above())
+    .bind(window.fetch())
+    .fetch_all(&mut *db)
+    .await
+    .map_err(store_failure)?;
     page_of(db, ids, window).await
 }
 
 /// A page of devices by their ids, one more than fits when there is another page.
-pub(super) async fn page_of(db: &mut SqliteConnection, mut ids: Vec<i64>, window: Window) -> StoreResult<Page<Device>> {
+pub(super) async fn page_of(
+    db: &mut SqliteConnection,
+    mut ids: Vec<i64>,
+    window: Window,
+) -> StoreResult<Page<Device>> {
     let next = window.cut(&mut ids, |id| *id);
     let rows = by_ids(db, &ids).await?;
-    Ok(Page { items: complete(db, rows).await?, next })
+    Ok(Page {
+        items: complete(db, rows).await?,
+        next,
+    })
 }
 
 async fn by_ids(db: &mut SqliteConnection, ids: &[i64]) -> StoreResult<Vec<DeviceRow>> {
@@ -155,8 +175,13 @@ fn device_of(row: DeviceRow, groups: Vec<GroupOfRow>) -> StoreResult<Device> {
     let product_name = slug(&row.product_name)?;
     let name = slug(&row.name)?;
     let target = firmware_name(row.target_uuid, row.target_version);
-    let group_names = groups.iter().map(|group| slug(&group.name)).collect::<StoreResult<Vec<Slug>>>()?;
-    let inherited = groups.into_iter().find_map(|group| firmware_name(group.target_uuid, group.target_version));
+    let group_names = groups
+        .iter()
+        .map(|group| slug(&group.name))
+        .collect::<StoreResult<Vec<Slug>>>()?;
+    let inherited = groups
+        .into_iter()
+        .find_map(|group| firmware_name(group.target_uuid, group.target_version));
     let connection = match (row.node, row.connected_at) {
         (Some(node), Some(since)) => Some(Connection {
             device: DeviceId(row.id),
@@ -201,7 +226,10 @@ fn percent(value: i64) -> StoreResult<u8> {
 
 /// The two names of a joined firmware.
 pub(super) fn firmware_name(uuid: Option<String>, version: Option<String>) -> Option<FirmwareName> {
-    Some(FirmwareName { uuid: uuid?, version: version? })
+    Some(FirmwareName {
+        uuid: uuid?,
+        version: version?,
+    })
 }
 
 /// A page of an org's live connections.

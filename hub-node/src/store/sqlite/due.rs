@@ -29,7 +29,9 @@ struct DueRow {
 
 /// A stored command id.
 pub(super) fn command_id(bytes: &[u8]) -> StoreResult<CommandId> {
-    Uuid::from_slice(bytes).map(CommandId).map_err(|_| damaged("command id"))
+    Uuid::from_slice(bytes)
+        .map(CommandId)
+        .map_err(|_| damaged("command id"))
 }
 
 fn pending_of(row: DueRow) -> StoreResult<PendingCommand> {
@@ -132,6 +134,9 @@ fn one_more(limit: usize) -> i64 {
 fn cut(mut rows: Vec<DueRow>, limit: usize) -> StoreResult<(Vec<PendingCommand>, bool)> {
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let pending = rows.into_iter().map(pending_of).collect::<StoreResult<Vec<_>>>()?;
+    let pending = rows
+        .into_iter()
+        .map(pending_of)
+        .collect::<StoreResult<Vec<_>>>()?;
     Ok((pending, more))
 }

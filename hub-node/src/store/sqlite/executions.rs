@@ -50,7 +50,9 @@ pub(super) fn code_of(state: ExecutionState) -> i64 {
 
 /// A stored state.
 pub(super) fn state_of(code: i64) -> StoreResult<ExecutionState> {
-    let state = usize::try_from(code).ok().and_then(|code| STATES.get(code).copied());
+    let state = usize::try_from(code)
+        .ok()
+        .and_then(|code| STATES.get(code).copied());
     state.ok_or_else(|| damaged("execution state"))
 }
 
@@ -68,7 +70,10 @@ pub(super) fn moves(stored: ExecutionState, reported: ExecutionState, over: bool
         ExecutionState::Delivered => !over && !settled && stored < ExecutionState::Delivered,
         ExecutionState::Succeeded | ExecutionState::Failed | ExecutionState::Rejected => !settled,
         // a device cannot report these
-        ExecutionState::Queued | ExecutionState::Sent | ExecutionState::Expired | ExecutionState::Cancelled => false,
+        ExecutionState::Queued
+        | ExecutionState::Sent
+        | ExecutionState::Expired
+        | ExecutionState::Cancelled => false,
     }
 }
 
@@ -162,7 +167,10 @@ pub(super) async fn counts(
         .map_err(store_failure)?;
     let mut counts: HashMap<CommandId, Counts> = HashMap::new();
     for (id, state, many) in rows {
-        counts.entry(command_id(&id)?).or_default().push((state_of(state)?, count(many)?));
+        counts
+            .entry(command_id(&id)?)
+            .or_default()
+            .push((state_of(state)?, count(many)?));
     }
     Ok(counts)
 }
@@ -193,7 +201,15 @@ mod tests {
             }
         }
         assert!(moves(ExecutionState::Sent, ExecutionState::Succeeded, true));
-        assert!(!moves(ExecutionState::Sent, ExecutionState::Delivered, true));
-        assert!(!moves(ExecutionState::Cancelled, ExecutionState::Failed, false));
+        assert!(!moves(
+            ExecutionState::Sent,
+            ExecutionState::Delivered,
+            true
+        ));
+        assert!(!moves(
+            ExecutionState::Cancelled,
+            ExecutionState::Failed,
+            false
+        ));
     }
 }

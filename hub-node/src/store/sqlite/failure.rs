@@ -15,20 +15,40 @@ const DAMAGED: [i32; 2] = [11, 26];
 pub(super) fn store_failure(error: Error) -> StoreError {
     match primary_code(&error) {
         Some(code) if PASSING.contains(&code) => return StoreError::Unavailable(Box::new(error)),
-        Some(code) if DAMAGED.contains(&code) => return StoreError::Damaged { what: "database file".to_owned() },
+        Some(code) if DAMAGED.contains(&code) => {
+            return StoreError::Damaged {
+                what: "database file".to_owned(),
+            };
+        }
         Some(_) | None => {}
     }
     if let Error::ColumnDecode { index, .. } = &error {
-        return StoreError::Damaged { what: format!("column {index}") };
+        return StoreError::Damaged {
+            what: format!("column {index}"),
+        };
     }
-    let waiting = matches!(error, Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed | Error::Io(_));
-    if waiting { StoreError::Unavailable(Box::new(error)) } else { StoreError::Failed(Box::new(error)) }
+    let waiting = matches!(
+        error,
+        Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed | Error::Io(_)
+    );
+    if waiting {
+        StoreError::Unavailable(Box::new(error))
+    } else {
+        StoreError::Failed(Box::new(error))
+    }
 }
 
 /// The meaning of a failed migration.
 pub(super) fn migration_failure(error: MigrateError) -> StoreError {
-    if matches!(error, MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) | MigrateError::VersionTooNew(..)) {
-        return StoreError::Damaged { what: format!("database ({error})") };
+    if matches!(
+        error,
+        MigrateError::VersionMissing(_)
+            | MigrateError::VersionMismatch(_)
+            | MigrateError::VersionTooNew(..)
+    ) {
+        return StoreError::Damaged {
+            what: format!("database ({error})"),
+        };
     }
     if let MigrateError::Execute(error) = error {
         return store_failure(error);
@@ -37,16 +57,28 @@ pub(super) fn migration_failure(error: MigrateError) -> StoreError {
 }
 
 /// A broken uniqueness rule as the conflict it stands for; all else as [`store_failure`].
-pub(super) fn unique_or(code: &'static str, detail: impl FnOnce() -> String) -> impl FnOnce(Error) -> StoreError {
+pub(super) fn unique_or(
+    code: &'static str,
+    detail: impl FnOnce() -> String,
+) -> impl FnOnce(Error) -> StoreError {
     move |error| {
-        let taken = error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation);
-        if taken { conflict(code, detail()) } else { store_failure(error) }
+        let taken = error
+            .as_database_error()
+            .is_some_and(sqlx::error::DatabaseError::is_unique_violation);
+        if taken {
+            conflict(code, detail())
+        } else {
+            store_failure(error)
+        }
     }
 }
 
 /// A conflict.
 pub(super) fn conflict(code: &'static str, detail: impl Into<String>) -> StoreError {
-    StoreError::Conflict { code, detail: detail.into() }
+    StoreError::Conflict {
+        code,
+        detail: detail.into(),
+    }
 }
 
 /// The row, or `NotFound`.

@@ -12,7 +12,9 @@ use super::level::TargetRow;
 use super::paging::Window;
 use super::rows::{bytes32, count, texts, texts_json, time};
 use super::{SqliteStore, clock, commit, lookup, signing_keys};
-use crate::store::records::{FirmwareRecord, NewFirmware, Page, PageQuery, ProductPath, SigningKey};
+use crate::store::records::{
+    FirmwareRecord, NewFirmware, Page, PageQuery, ProductPath, SigningKey,
+};
 use crate::store::{FirmwareStore, StoreError, StoreResult};
 
 #[derive(sqlx::FromRow)]
@@ -32,7 +34,12 @@ struct FirmwareRow {
 
 #[async_trait]
 impl FirmwareStore for SqliteStore {
-    async fn create_signing_key(&self, org: OrgId, name: &Slug, public_key: [u8; 32]) -> StoreResult<SigningKey> {
+    async fn create_signing_key(
+        &self,
+        org: OrgId,
+        name: &Slug,
+        public_key: [u8; 32],
+    ) -> StoreResult<SigningKey> {
         signing_keys::create(self, org, name, public_key).await
     }
 
@@ -44,8 +51,13 @@ impl FirmwareStore for SqliteStore {
         signing_keys::delete(self, org, id).await
     }
 
-    async fn create_firmware(&self, path: ProductPath<'_>, firmware: NewFirmware) -> StoreResult<FirmwareRecord> {
-        let size = i64::try_from(firmware.size).map_err(|error| StoreError::Failed(Box::new(error)))?;
+    async fn create_firmware(
+        &self,
+        path: ProductPath<'_>,
+        firmware: NewFirmware,
+    ) -> StoreResult<FirmwareRecord> {
+        let size =
+            i64::try_from(firmware.size).map_err(|error| StoreError::Failed(Box::new(error)))?;
         let mut tx = self.write().await?;
         let key = lookup::product(&mut tx, path).await?;
         signing_keys::live(&mut tx, path.org, firmware.key).await?;
@@ -70,7 +82,11 @@ impl FirmwareStore for SqliteStore {
         .await
         .map_err(unique_or("firmware_exists", || format!("the product has firmware {} already", firmware.uuid)))?;
         commit(tx).await?;
-        Ok(FirmwareRecord { id: FirmwareId(id), firmware, created_at })
+        Ok(FirmwareRecord {
+            id: FirmwareId(id),
+            firmware,
+            created_at,
+        })
     }
 
     async fn firmware(&self, path: ProductPath<'_>, uuid: &str) -> StoreResult<FirmwareRecord> {
@@ -88,7 +104,11 @@ impl FirmwareStore for SqliteStore {
         firmware_of(found(row, "firmware")?)
     }
 
-    async fn firmwares(&self, path: ProductPath<'_>, page: PageQuery) -> StoreResult<Page<FirmwareRecord>> {
+    async fn firmwares(
+        &self,
+        path: ProductPath<'_>,
+        page: PageQuery,
+    ) -> StoreResult<Page<FirmwareRecord>> {
         let window = Window::new(&page)?;
         let mut tx = self.read().await?;
         let key = lookup::product(&mut tx, path).await?;
@@ -118,18 +138,23 @@ impl FirmwareStore for SqliteStore {
         .await
         .map_err(store_failure)?;
         if used.is_some() {
-            return Err(conflict("in_use", "a device or a group has this firmware as its target"));
+            return Err(conflict(
+                "in_use",
+                "a device or a group has this firmware as its target",
+            ));
         }
-        let sha256: Vec<u8> = sqlx::query_scalar("DELETE FROM firmware WHERE id = $1 RETURNING sha256")
-            .bind(id)
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(store_failure)?;
-        let left: Option<i64> = sqlx::query_scalar("SELECT 1 FROM firmware WHERE sha256 = $1 LIMIT 1")
-            .bind(&sha256[..])
-            .fetch_optional(&mut *tx)
-            .await
-            .map_err(store_failure)?;
+        let sha256: Vec<u8> =
+            sqlx::query_scalar("DELETE FROM firmware WHERE id = $1 RETURNING sha256")
+                .bind(id)
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(store_failure)?;
+        let left: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM firmware WHERE sha256 = $1 LIMIT 1")
+                .bind(&sha256[..])
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(store_failure)?;
         commit(tx).await?;
         Ok(left.is_none())
     }
@@ -161,5 +186,9 @@ fn firmware_of(row: FirmwareRow) -> StoreResult<FirmwareRecord> {
         sha256: bytes32(&row.sha256)?,
         key: KeyId(row.key_id),
     };
-    Ok(FirmwareRecord { id: FirmwareId(row.id), firmware, created_at: time(row.created_at) })
+    Ok(FirmwareRecord {
+        id: FirmwareId(row.id),
+        firmware,
+        created_at: time(row.created_at),
+    })
 }

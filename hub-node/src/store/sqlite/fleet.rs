@@ -43,10 +43,17 @@ impl FleetStore for SqliteStore {
     async fn delete_device(&self, path: DevicePath<'_>) -> StoreResult<Changed<()>> {
         let mut tx = self.write().await?;
         let key = lookup::device(&mut tx, path).await?;
-        sqlx::query("DELETE FROM device WHERE id = $1").bind(key.id).execute(&mut *tx).await.map_err(store_failure)?;
+        sqlx::query("DELETE FROM device WHERE id = $1")
+            .bind(key.id)
+            .execute(&mut *tx)
+            .await
+            .map_err(store_failure)?;
         let change = channels::change(&mut tx, device_channel(key.id), None).await?;
         commit(tx).await?;
-        Ok(Changed { value: (), changes: vec![change] })
+        Ok(Changed {
+            value: (),
+            changes: vec![change],
+        })
     }
 
     async fn set_device_revoked(
@@ -68,7 +75,10 @@ impl FleetStore for SqliteStore {
         let change = channels::change(&mut tx, device_channel(key.id), None).await?;
         let value = devices::one(&mut tx, key.id).await?;
         commit(tx).await?;
-        Ok(Changed { value, changes: vec![change] })
+        Ok(Changed {
+            value,
+            changes: vec![change],
+        })
     }
 
     async fn set_device_target(
@@ -83,7 +93,10 @@ impl FleetStore for SqliteStore {
         set_target(&mut tx, sql, key, firmware_uuid, change.seq).await?;
         let value = devices::one(&mut tx, key.id).await?;
         commit(tx).await?;
-        Ok(Changed { value, changes: vec![change] })
+        Ok(Changed {
+            value,
+            changes: vec![change],
+        })
     }
 
     async fn connections(&self, org: OrgId, page: PageQuery) -> StoreResult<Page<Connection>> {
@@ -113,7 +126,11 @@ impl FleetStore for SqliteStore {
         groups::of_product(&mut tx, key, window).await
     }
 
-    async fn set_group_priority(&self, path: GroupPath<'_>, priority: i32) -> StoreResult<Changed<Group>> {
+    async fn set_group_priority(
+        &self,
+        path: GroupPath<'_>,
+        priority: i32,
+    ) -> StoreResult<Changed<Group>> {
         let mut tx = self.write().await?;
         let key = lookup::group(&mut tx, path).await?;
         sqlx::query("UPDATE device_group SET priority = $2 WHERE id = $1")
@@ -125,7 +142,10 @@ impl FleetStore for SqliteStore {
         let change = channels::change(&mut tx, group_channel(key), None).await?;
         let value = groups::one(&mut tx, key.id).await?;
         commit(tx).await?;
-        Ok(Changed { value, changes: vec![change] })
+        Ok(Changed {
+            value,
+            changes: vec![change],
+        })
     }
 
     async fn delete_group(&self, path: GroupPath<'_>) -> StoreResult<Changed<()>> {
@@ -134,10 +154,17 @@ impl FleetStore for SqliteStore {
         groups::delete(&mut tx, key).await?;
         let change = channels::change(&mut tx, group_channel(key), None).await?;
         commit(tx).await?;
-        Ok(Changed { value: (), changes: vec![change] })
+        Ok(Changed {
+            value: (),
+            changes: vec![change],
+        })
     }
 
-    async fn set_group_target(&self, path: GroupPath<'_>, firmware_uuid: Option<&str>) -> StoreResult<Changed<Group>> {
+    async fn set_group_target(
+        &self,
+        path: GroupPath<'_>,
+        firmware_uuid: Option<&str>,
+    ) -> StoreResult<Changed<Group>> {
         let mut tx = self.write().await?;
         let key = lookup::group(&mut tx, path).await?;
         let change = channels::change(&mut tx, group_channel(key), None).await?;
@@ -145,7 +172,10 @@ impl FleetStore for SqliteStore {
         set_target(&mut tx, sql, key, firmware_uuid, change.seq).await?;
         let value = groups::one(&mut tx, key.id).await?;
         commit(tx).await?;
-        Ok(Changed { value, changes: vec![change] })
+        Ok(Changed {
+            value,
+            changes: vec![change],
+        })
     }
 
     async fn members(&self, path: GroupPath<'_>, page: PageQuery) -> StoreResult<Page<Device>> {
@@ -155,7 +185,11 @@ impl FleetStore for SqliteStore {
         members::page(&mut tx, key, window).await
     }
 
-    async fn add_members(&self, path: GroupPath<'_>, devices: &[&str]) -> StoreResult<Changed<u32>> {
+    async fn add_members(
+        &self,
+        path: GroupPath<'_>,
+        devices: &[&str],
+    ) -> StoreResult<Changed<u32>> {
         let mut tx = self.write().await?;
         let key = lookup::group(&mut tx, path).await?;
         let added = members::add(&mut tx, key, devices).await?;
@@ -166,7 +200,14 @@ impl FleetStore for SqliteStore {
     async fn remove_member(&self, path: GroupPath<'_>, device: &str) -> StoreResult<Changed<()>> {
         let mut tx = self.write().await?;
         let key = lookup::group(&mut tx, path).await?;
-        let device = lookup::device(&mut tx, DevicePath { product: path.product, device }).await?;
+        let device = lookup::device(
+            &mut tx,
+            DevicePath {
+                product: path.product,
+                device,
+            },
+        )
+        .await?;
         let removed = members::remove(&mut tx, key, device.id).await?;
         commit(tx).await?;
         Ok(removed)

@@ -38,7 +38,11 @@ struct StateRow {
 }
 
 /// Makes a group's row and channel.
-pub(super) async fn create(db: &mut SqliteConnection, key: ProductKey, new: &NewGroup) -> StoreResult<Group> {
+pub(super) async fn create(
+    db: &mut SqliteConnection,
+    key: ProductKey,
+    new: &NewGroup,
+) -> StoreResult<Group> {
     let id: i64 = sqlx::query_scalar(
         "INSERT INTO device_group (org_id, product_id, name, priority, created_at) VALUES ($1, $2, $3, $4, $5) \
          RETURNING id",
@@ -71,7 +75,11 @@ pub(super) async fn one(db: &mut SqliteConnection, id: i64) -> StoreResult<Group
 }
 
 /// A page of a product's groups.
-pub(super) async fn of_product(db: &mut SqliteConnection, key: ProductKey, window: Window) -> StoreResult<Page<Group>> {
+pub(super) async fn of_product(
+    db: &mut SqliteConnection,
+    key: ProductKey,
+    window: Window,
+) -> StoreResult<Page<Group>> {
     let rows: Vec<GroupRow> = sqlx::query_as(
         "SELECT g.id, g.product_id, g.name, g.priority, f.uuid AS target_uuid, f.version AS target_version, \
          (SELECT count(*) FROM member m WHERE m.group_id = g.id AND m.to_seq IS NULL) AS members, \
@@ -117,7 +125,11 @@ pub(super) async fn state(
     .await
     .map_err(store_failure)?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some((Seq(row.head), priority(row.priority)?, row.target.optional(Seq::ZERO)?)))
+    Ok(Some((
+        Seq(row.head),
+        priority(row.priority)?,
+        row.target.optional(Seq::ZERO)?,
+    )))
 }
 
 /// Deletes a group: its name is free again, its target is dropped, every membership ends at the head before this change.
@@ -129,7 +141,11 @@ pub(super) async fn delete(db: &mut SqliteConnection, key: RowKey) -> StoreResul
          WHERE group_id = $1 AND to_seq IS NULL",
         "UPDATE device_group SET target_id = NULL, target_revision = NULL WHERE id = $1",
     ] {
-        sqlx::query(sql).bind(key.id).execute(&mut *db).await.map_err(store_failure)?;
+        sqlx::query(sql)
+            .bind(key.id)
+            .execute(&mut *db)
+            .await
+            .map_err(store_failure)?;
     }
     sqlx::query("UPDATE device_group SET deleted_at = $2 WHERE id = $1")
         .bind(key.id)

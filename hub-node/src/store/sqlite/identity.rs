@@ -12,8 +12,8 @@ use super::rows::{bytes32, slug, time};
 use super::{SqliteStore, anchors, authorities, certificates, commit, provision};
 use crate::store::delivery::Changed;
 use crate::store::records::{
-    Anchor, Authority, Certificate, DevicePath, Identity, NewAuthority, NewCertificate, Page, PageQuery, Provision,
-    Registration,
+    Anchor, Authority, Certificate, DevicePath, Identity, NewAuthority, NewCertificate, Page,
+    PageQuery, Provision, Registration,
 };
 use crate::store::{IdentityStore, StoreResult};
 
@@ -40,7 +40,12 @@ impl IdentityStore for SqliteStore {
         by_pin(&mut conn, sha256).await
     }
 
-    async fn anchors(&self, key_id: Option<&[u8]>, issuer_der: &[u8], limit: usize) -> StoreResult<Vec<Anchor>> {
+    async fn anchors(
+        &self,
+        key_id: Option<&[u8]>,
+        issuer_der: &[u8],
+        limit: usize,
+    ) -> StoreResult<Vec<Anchor>> {
         let mut conn = self.readers.acquire().await.map_err(store_failure)?;
         anchors::anchors(&mut conn, key_id, issuer_der, limit).await
     }
@@ -54,7 +59,11 @@ impl IdentityStore for SqliteStore {
         Ok(verdict)
     }
 
-    async fn pin_certificate(&self, path: DevicePath<'_>, certificate: NewCertificate) -> StoreResult<Certificate> {
+    async fn pin_certificate(
+        &self,
+        path: DevicePath<'_>,
+        certificate: NewCertificate,
+    ) -> StoreResult<Certificate> {
         let mut tx = self.write().await?;
         let pinned = certificates::pin(&mut tx, path, &certificate).await?;
         commit(tx).await?;
@@ -82,7 +91,11 @@ impl IdentityStore for SqliteStore {
         authorities::create_registration(self, registration).await
     }
 
-    async fn create_authority(&self, authority: NewAuthority, now: Timestamp) -> StoreResult<Authority> {
+    async fn create_authority(
+        &self,
+        authority: NewAuthority,
+        now: Timestamp,
+    ) -> StoreResult<Authority> {
         authorities::create(self, authority, now).await
     }
 
@@ -104,13 +117,21 @@ impl IdentityStore for SqliteStore {
         authorities::set_provisioning(self, org, id, provisioning).await
     }
 
-    async fn revoke_authority(&self, org: OrgId, id: CaId, now: Timestamp) -> StoreResult<Changed<Authority>> {
+    async fn revoke_authority(
+        &self,
+        org: OrgId,
+        id: CaId,
+        now: Timestamp,
+    ) -> StoreResult<Changed<Authority>> {
         authorities::revoke(self, org, id, now).await
     }
 }
 
 /// Who holds a pinned certificate: one statement.
-pub(super) async fn by_pin(db: &mut SqliteConnection, sha256: [u8; 32]) -> StoreResult<Option<Identity>> {
+pub(super) async fn by_pin(
+    db: &mut SqliteConnection,
+    sha256: [u8; 32],
+) -> StoreResult<Option<Identity>> {
     let row: Option<IdentityRow> = sqlx::query_as(
         "SELECT o.id AS org_id, o.name AS org_name, p.id AS product_id, p.name AS product_name, d.id AS device_id, \
          d.name AS device_name, k.sha256, k.authority_id, k.not_before, k.not_after, \

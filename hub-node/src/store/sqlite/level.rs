@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use hub_core::level::{Level, Membership, Refusal, Standing, Target};
 use hub_proto::id::{ChannelId, DeviceId, FirmwareId, GroupId, Seq};
+use hub_proto::time::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::channels;
 use super::failure::{damaged, store_failure};
+use super::offers::OffersRow;
 use super::rows::{bytes32, count, slug};
 use crate::store::StoreResult;
 
@@ -36,7 +38,10 @@ impl TargetRow {
     /// The target, if there is one.
     pub(super) fn optional(self, revision: Seq) -> StoreResult<Option<Arc<Target>>> {
         let Some(id) = self.id else { return Ok(None) };
-        let text = |text: Option<String>| text.map(String::into_boxed_str).ok_or_else(|| damaged("firmware"));
+        let text = |text: Option<String>| {
+            text.map(String::into_boxed_str)
+                .ok_or_else(|| damaged("firmware"))
+        };
         Ok(Some(Arc::new(Target {
             firmware: FirmwareId(id),
             revision: self.revision.map_or(revision, Seq),
@@ -67,7 +72,9 @@ impl StandingRow {
             (self.authority_revoked_at, Refusal::AuthorityRevoked),
             (self.certificate_revoked_at, Refusal::CertificateRevoked),
         ];
-        reasons.into_iter().find_map(|(at, refusal)| at.map(|_| refusal))
+        reasons
+            .into_iter()
+            .find_map(|(at, refusal)| at.map(|_| refusal))
     }
 }
 
@@ -79,6 +86,8 @@ struct DeviceRow {
     standing: StandingRow,
     #[sqlx(flatten)]
     target: TargetRow,
+    #[sqlx(flatten)]
+    offers: OffersRow,
 }
 
 #[derive(sqlx::FromRow)]
@@ -93,12 +102,17 @@ struct MembershipRow {
 }
 
 /// Reads a device's level as the holder of this certificate sees it. A device that is gone is a revoked one.
-pub(super) async fn level(db: &mut SqliteConnection, device: DeviceId, certificate: [u8; 32]) -> StoreResult<Level> {
+pub(super) async fn level(
+    db: &mut SqliteConnection,
+    device: DeviceId,
+    certificate: [u8; 32],
+    now: Timestamp,
+) -> StoreResult<Level> {
     let row: Option<DeviceRow> = sqlx::query_as(
         "SELECT h.seq AS head, k.id AS certificate, d.revoked_at AS device_revoked_at, \
          a.revoked_at AS authority_revoked_at, k.revoked_at AS certificate_revoked_at, \
          f.id, f.uuid, f.version, f.meta_product, f.platform, f.architecture, f.size, f.sha256, \
-         d.target_revision AS revision \
+         d.target_revision AS revision, d.offer_ch, d.offer_revision, d.offer_count, d.offer_at \
          FROM device d JOIN channel_head h ON h.ch = 'd:' || d.id \
          LEFT JOIN firmware f ON f.id = d.target_id \
          LEFT JOIN device_certificate k ON k.sha256 = $2 AND k.device_id = d.id \
@@ -113,7 +127,11 @@ pub(super) async fn level(db: &mut SqliteConnection, device: DeviceId, certifica
         let head = channels::head(db, ChannelId::Device(device)).await?;
         return Ok(refused(Refusal::DeviceRevoked, head));
     };
-    let refusal = row.standing.refusal().or(if row.certificate.is_none() { Some(Refusal::Unknown) } else { None });
+    let refusal = row.standing.refusal().or(if row.certificate.is_none() {
+        Some(Refusal::Unknown)
+    } else {
+        None
+    });
     if let Some(refusal) = refusal {
         return Ok(refused(refusal, Seq(row.head)));
     }
@@ -122,12 +140,19 @@ pub(super) async fn level(db: &mut SqliteConnection, device: DeviceId, certifica
         head: Seq(row.head),
         target: row.target.optional(Seq::ZERO)?,
         groups: memberships(db, device).await?,
+        offers: row.offers.offers(now)?,
     })
 }
 
 /// The level of one who may not be here: there is nothing to run and nothing to join.
 fn refused(refusal: Refusal, head: Seq) -> Level {
-    Level { standing: Standing::Refused(refusal), head, target: None, groups: Vec::new() }
+    Level {
+        standing: Standing::Refused(refusal),
+        head,
+        target: None,
+        groups: Vec::new(),
+        offers: None,
+    }
 }
 
 async fn memberships(db: &mut SqliteConnection, device: DeviceId) -> StoreResult<Vec<Membership>> {

@@ -33,14 +33,21 @@ pub(super) async fn org(db: &mut SqliteConnection, org: OrgId) -> StoreResult<()
 }
 
 /// The product a path names.
-pub(super) async fn product(db: &mut SqliteConnection, path: ProductPath<'_>) -> StoreResult<ProductKey> {
-    let row: Option<i64> = sqlx::query_scalar("SELECT id FROM product WHERE org_id = $1 AND name = $2")
-        .bind(path.org.0)
-        .bind(path.product)
-        .fetch_optional(db)
-        .await
-        .map_err(store_failure)?;
-    Ok(ProductKey { org: path.org.0, product: found(row, "product")? })
+pub(super) async fn product(
+    db: &mut SqliteConnection,
+    path: ProductPath<'_>,
+) -> StoreResult<ProductKey> {
+    let row: Option<i64> =
+        sqlx::query_scalar("SELECT id FROM product WHERE org_id = $1 AND name = $2")
+            .bind(path.org.0)
+            .bind(path.product)
+            .fetch_optional(db)
+            .await
+            .map_err(store_failure)?;
+    Ok(ProductKey {
+        org: path.org.0,
+        product: found(row, "product")?,
+    })
 }
 
 /// The device a path names.
@@ -56,7 +63,11 @@ pub(super) async fn device(db: &mut SqliteConnection, path: DevicePath<'_>) -> S
     .await
     .map_err(store_failure)?;
     let (product, id) = found(row, "device")?;
-    Ok(RowKey { org: path.product.org.0, product, id })
+    Ok(RowKey {
+        org: path.product.org.0,
+        product,
+        id,
+    })
 }
 
 /// The group a path names; deleted groups have no name any more.
@@ -72,16 +83,25 @@ pub(super) async fn group(db: &mut SqliteConnection, path: GroupPath<'_>) -> Sto
     .await
     .map_err(store_failure)?;
     let (product, id) = found(row, "group")?;
-    Ok(RowKey { org: path.product.org.0, product, id })
+    Ok(RowKey {
+        org: path.product.org.0,
+        product,
+        id,
+    })
 }
 
 /// The firmware a target names, looked up in the product of what shall run it.
-pub(super) async fn firmware(db: &mut SqliteConnection, product: i64, uuid: &str) -> StoreResult<i64> {
-    let row: Option<i64> = sqlx::query_scalar("SELECT id FROM firmware WHERE product_id = $1 AND uuid = $2")
-        .bind(product)
-        .bind(uuid)
-        .fetch_optional(db)
-        .await
-        .map_err(store_failure)?;
+pub(super) async fn firmware(
+    db: &mut SqliteConnection,
+    product: i64,
+    uuid: &str,
+) -> StoreResult<i64> {
+    let row: Option<i64> =
+        sqlx::query_scalar("SELECT id FROM firmware WHERE product_id = $1 AND uuid = $2")
+            .bind(product)
+            .bind(uuid)
+            .fetch_optional(db)
+            .await
+            .map_err(store_failure)?;
     found(row, "firmware")
 }

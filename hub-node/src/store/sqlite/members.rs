@@ -8,17 +8,21 @@ use hub_proto::id::{ChannelId, GroupId};
 use sqlx::SqliteConnection;
 
 use super::channels::{self, device_channel};
+use super::devices;
 use super::failure::{conflict, damaged, found, store_failure};
 use super::lookup::RowKey;
 use super::paging::Window;
 use super::rows::json_list;
-use super::devices;
 use crate::store::delivery::Changed;
 use crate::store::records::{Device, Page};
 use crate::store::{StoreError, StoreResult};
 
 /// A page of a group's devices.
-pub(super) async fn page(db: &mut SqliteConnection, key: RowKey, window: Window) -> StoreResult<Page<Device>> {
+pub(super) async fn page(
+    db: &mut SqliteConnection,
+    key: RowKey,
+    window: Window,
+) -> StoreResult<Page<Device>> {
     let ids: Vec<i64> = sqlx::query_scalar(
         "SELECT device_id FROM member WHERE group_id = $1 AND to_seq IS NULL AND device_id > $2 \
          ORDER BY device_id LIMIT $3",
@@ -33,9 +37,16 @@ pub(super) async fn page(db: &mut SqliteConnection, key: RowKey, window: Window)
 }
 
 /// Adds devices by name; how many were not in the group yet.
-pub(super) async fn add(db: &mut SqliteConnection, key: RowKey, names: &[&str]) -> StoreResult<Changed<u32>> {
+pub(super) async fn add(
+    db: &mut SqliteConnection,
+    key: RowKey,
+    names: &[&str],
+) -> StoreResult<Changed<u32>> {
     if names.len() > GROUP_MEMBERS_PER_CALL_MAX {
-        let detail = format!("{} devices are more than the {GROUP_MEMBERS_PER_CALL_MAX} of one call", names.len());
+        let detail = format!(
+            "{} devices are more than the {GROUP_MEMBERS_PER_CALL_MAX} of one call",
+            names.len()
+        );
         return Err(conflict("too_many", detail));
     }
     let names = json_list(names);
@@ -65,11 +76,18 @@ pub(super) async fn add(db: &mut SqliteConnection, key: RowKey, names: &[&str]) 
     .await
     .map_err(store_failure)?;
     let value = u32::try_from(added.len()).map_err(|_| damaged("list"))?;
-    Ok(Changed { value, changes: channels::change_devices(db, &added).await? })
+    Ok(Changed {
+        value,
+        changes: channels::change_devices(db, &added).await?,
+    })
 }
 
 /// Ends one membership.
-pub(super) async fn remove(db: &mut SqliteConnection, group: RowKey, device: i64) -> StoreResult<Changed<()>> {
+pub(super) async fn remove(
+    db: &mut SqliteConnection,
+    group: RowKey,
+    device: i64,
+) -> StoreResult<Changed<()>> {
     let head = channels::head(db, ChannelId::Group(GroupId(group.id))).await?;
     let from: Option<i64> = sqlx::query_scalar(
         "UPDATE member SET to_seq = $3 WHERE group_id = $1 AND device_id = $2 AND to_seq IS NULL RETURNING from_seq",
@@ -81,13 +99,18 @@ pub(super) async fn remove(db: &mut SqliteConnection, group: RowKey, device: i64
     .await
     .map_err(store_failure)?;
     if found(from, "member")? == head.0 {
-        sqlx::query("DELETE FROM member WHERE group_id = $1 AND device_id = $2 AND from_seq = to_seq")
-            .bind(group.id)
-            .bind(device)
-            .execute(&mut *db)
-            .await
-            .map_err(store_failure)?;
+        sqlx::query(
+            "DELETE FROM member WHERE group_id = $1 AND device_id = $2 AND from_seq = to_seq",
+        )
+        .bind(group.id)
+        .bind(device)
+        .execute(&mut *db)
+        .await
+        .map_err(store_failure)?;
     }
     let change = channels::change(db, device_channel(device), None).await?;
-    Ok(Changed { value: (), changes: vec![change] })
+    Ok(Changed {
+        value: (),
+        changes: vec![change],
+    })
 }

@@ -19,9 +19,15 @@ impl Window {
     pub(super) fn new(query: &PageQuery) -> StoreResult<Self> {
         let after = match &query.after {
             None => None,
-            Some(text) => Some(text.parse().map_err(|_| conflict("bad_cursor", "this cursor was not made here"))?),
+            Some(text) => Some(
+                text.parse()
+                    .map_err(|_| conflict("bad_cursor", "this cursor was not made here"))?,
+            ),
         };
-        Ok(Self { after, limit: query.limit.clamp(1, STORE_PAGE_ROWS_MAX) })
+        Ok(Self {
+            after,
+            limit: query.limit.clamp(1, STORE_PAGE_ROWS_MAX),
+        })
     }
 
     /// Bound for `id > $n`, in lists that rise.
@@ -36,7 +42,9 @@ impl Window {
 
     /// Rows to fetch: one more than fits, to know whether there is another page.
     pub(super) fn fetch(self) -> i64 {
-        i64::try_from(self.limit).unwrap_or(i64::MAX).saturating_add(1)
+        i64::try_from(self.limit)
+            .unwrap_or(i64::MAX)
+            .saturating_add(1)
     }
 
     /// Makes the page of the fetched rows.
@@ -47,7 +55,10 @@ impl Window {
         make: impl FnMut(R) -> StoreResult<T>,
     ) -> StoreResult<Page<T>> {
         let next = self.cut(&mut rows, key);
-        let items = rows.into_iter().map(make).collect::<StoreResult<Vec<T>>>()?;
+        let items = rows
+            .into_iter()
+            .map(make)
+            .collect::<StoreResult<Vec<T>>>()?;
         Ok(Page { items, next })
     }
 
@@ -55,6 +66,10 @@ impl Window {
     pub(super) fn cut<R>(self, rows: &mut Vec<R>, key: impl Fn(&R) -> i64) -> Option<String> {
         let more = rows.len() > self.limit;
         rows.truncate(self.limit);
-        if more { rows.last().map(|row| key(row).to_string()) } else { None }
+        if more {
+            rows.last().map(|row| key(row).to_string())
+        } else {
+            None
+        }
     }
 }

@@ -44,14 +44,19 @@ enum Key {
 }
 
 /// Gives the certificate a device, or says why not.
-pub(super) async fn provision(db: &mut SqliteConnection, new: &Provision) -> StoreResult<Result<Identity, Refusal>> {
+pub(super) async fn provision(
+    db: &mut SqliteConnection,
+    new: &Provision,
+) -> StoreResult<Result<Identity, Refusal>> {
     let authority: Option<AuthorityRow> =
         sqlx::query_as("SELECT org_id, product_id, revoked_at FROM authority WHERE id = $1")
             .bind(new.authority.0)
             .fetch_optional(&mut *db)
             .await
             .map_err(store_failure)?;
-    let Some(authority) = authority else { return Ok(Err(Refusal::Unknown)) };
+    let Some(authority) = authority else {
+        return Ok(Err(Refusal::Unknown));
+    };
     if authority.revoked_at.is_some() {
         return Ok(Err(Refusal::AuthorityRevoked));
     }
@@ -62,8 +67,13 @@ pub(super) async fn provision(db: &mut SqliteConnection, new: &Provision) -> Sto
             None => Ok(identity),
         });
     }
-    let Some(product) = authority.product_id else { return Ok(Err(Refusal::Unknown)) };
-    let into = ProductKey { org: authority.org_id, product };
+    let Some(product) = authority.product_id else {
+        return Ok(Err(Refusal::Unknown));
+    };
+    let into = ProductKey {
+        org: authority.org_id,
+        product,
+    };
     let device = match holder(db, into, new).await? {
         Key::Refused(refusal) => return Ok(Err(refusal)),
         Key::Of(device) => device,
@@ -73,7 +83,10 @@ pub(super) async fn provision(db: &mut SqliteConnection, new: &Provision) -> Sto
         },
     };
     certificates::insert(db, device, Some(new.authority), &new.certificate).await?;
-    Ok(Ok(found(by_pin(db, new.certificate.sha256).await?, "certificate")?))
+    Ok(Ok(found(
+        by_pin(db, new.certificate.sha256).await?,
+        "certificate",
+    )?))
 }
 
 /// Whose key this is. Renewal needs a pin of the key that was not revoked: revoking a certificate gives up its key.
@@ -98,25 +111,38 @@ async fn holder(db: &mut SqliteConnection, into: ProductKey, new: &Provision) ->
     let Some(first) = own.peek() else {
         // of another org's devices nothing may be told
         let here = holders.iter().any(|row| row.org_id == into.org);
-        return Ok(Key::Refused(if here { Refusal::BadIdentifier } else { Refusal::Unknown }));
+        return Ok(Key::Refused(if here {
+            Refusal::BadIdentifier
+        } else {
+            Refusal::Unknown
+        }));
     };
     if first.device_revoked_at.is_some() {
         return Ok(Key::Refused(Refusal::DeviceRevoked));
     }
     Ok(match own.find(|row| row.certificate_revoked_at.is_none()) {
-        Some(row) => Key::Of(RowKey { org: row.org_id, product: row.product_id, id: row.device_id }),
+        Some(row) => Key::Of(RowKey {
+            org: row.org_id,
+            product: row.product_id,
+            id: row.device_id,
+        }),
         None => Key::Refused(Refusal::CertificateRevoked),
     })
 }
 
 /// Makes the device, if its name and the quota allow.
-async fn make(db: &mut SqliteConnection, into: ProductKey, new: &Provision) -> StoreResult<Result<RowKey, Refusal>> {
-    let taken: Option<i64> = sqlx::query_scalar("SELECT id FROM device WHERE product_id = $1 AND name = $2")
-        .bind(into.product)
-        .bind(&*new.name)
-        .fetch_optional(&mut *db)
-        .await
-        .map_err(store_failure)?;
+async fn make(
+    db: &mut SqliteConnection,
+    into: ProductKey,
+    new: &Provision,
+) -> StoreResult<Result<RowKey, Refusal>> {
+    let taken: Option<i64> =
+        sqlx::query_scalar("SELECT id FROM device WHERE product_id = $1 AND name = $2")
+            .bind(into.product)
+            .bind(&*new.name)
+            .fetch_optional(&mut *db)
+            .await
+            .map_err(store_failure)?;
     if taken.is_some() {
         return Ok(Err(Refusal::BadIdentifier));
     }
@@ -130,5 +156,11 @@ async fn make(db: &mut SqliteConnection, into: ProductKey, new: &Provision) -> S
     if counted.is_none() {
         return Ok(Err(Refusal::QuotaExceeded));
     }
-    Ok(Ok(devices::create(db, into, &new.name, new.certificate.now).await?))
+    Ok(Ok(devices::create(
+        db,
+        into,
+        &new.name,
+        new.certificate.now,
+    )
+    .await?))
 }

@@ -46,12 +46,17 @@ impl From<FenceStop> for DeviceOutcome {
 }
 
 /// Does this generation own the device? Inside a writing transaction the answer holds until it ends.
-pub(super) async fn fence(db: &mut SqliteConnection, device: DeviceId, generation: ConnGen) -> StoreResult<Fence> {
-    let row: Option<(i64, i64)> = sqlx::query_as("SELECT conn_gen, org_id FROM device WHERE id = $1")
-        .bind(device.0)
-        .fetch_optional(db)
-        .await
-        .map_err(store_failure)?;
+pub(super) async fn fence(
+    db: &mut SqliteConnection,
+    device: DeviceId,
+    generation: ConnGen,
+) -> StoreResult<Fence> {
+    let row: Option<(i64, i64)> =
+        sqlx::query_as("SELECT conn_gen, org_id FROM device WHERE id = $1")
+            .bind(device.0)
+            .fetch_optional(db)
+            .await
+            .map_err(store_failure)?;
     Ok(match row {
         None => Fence::Stop(FenceStop::Gone),
         Some((owner, org)) if owner == generation.0 => Fence::Owner { org },
@@ -65,7 +70,10 @@ pub(super) async fn attach(db: &mut SqliteConnection, join: &Attach) -> StoreRes
     match reconciled.level.standing {
         Standing::Active => {}
         Standing::Refused(_) => {
-            let attached = Attached { generation: ConnGen(0), reconciled };
+            let attached = Attached {
+                generation: ConnGen(0),
+                reconciled,
+            };
             return Ok(DeviceOutcome::Attached(Box::new(attached)));
         }
     }
@@ -82,15 +90,26 @@ pub(super) async fn attach(db: &mut SqliteConnection, join: &Attach) -> StoreRes
     .await
     .map_err(store_failure)?;
     claim_due(db, join, &mut reconciled).await?;
-    let attached = Attached { generation: ConnGen(found(generation, "device")?), reconciled };
+    let attached = Attached {
+        generation: ConnGen(found(generation, "device")?),
+        reconciled,
+    };
     Ok(DeviceOutcome::Attached(Box::new(attached)))
 }
 
 /// Claims the device's own commands that the join returns: all of the due ones up to the last of them.
-async fn claim_due(db: &mut SqliteConnection, join: &Attach, reconciled: &mut Reconciled) -> StoreResult<()> {
+async fn claim_due(
+    db: &mut SqliteConnection,
+    join: &Attach,
+    reconciled: &mut Reconciled,
+) -> StoreResult<()> {
     let own = ChannelId::Device(join.device);
     let mut last = Seq(0);
-    for command in reconciled.pending.iter_mut().filter(|command| command.channel == own) {
+    for command in reconciled
+        .pending
+        .iter_mut()
+        .filter(|command| command.channel == own)
+    {
         command.state = ExecutionState::Sent;
         last = last.max(command.seq);
     }
@@ -137,7 +156,13 @@ pub(super) async fn detach(
 
 /// What runs, as it is stored: only the fields that were told; nothing when none was, so that a bare join forgets nothing.
 fn running(firmware: &FirmwareMetadata) -> Option<String> {
-    let Ok(serde_json::Value::Object(mut fields)) = serde_json::to_value(firmware) else { return None };
+    let Ok(serde_json::Value::Object(mut fields)) = serde_json::to_value(firmware) else {
+        return None;
+    };
     fields.retain(|_, value| value.is_string());
-    if fields.is_empty() { None } else { Some(serde_json::Value::Object(fields).to_string()) }
+    if fields.is_empty() {
+        None
+    } else {
+        Some(serde_json::Value::Object(fields).to_string())
+    }
 }

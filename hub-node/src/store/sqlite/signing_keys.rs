@@ -30,9 +30,17 @@ pub(super) async fn create(
     .map_err(store_failure)?;
     match rival {
         Some(rival) if rival == **name => {
-            return Err(conflict("name_taken", format!("there is a key named {name} already")));
+            return Err(conflict(
+                "name_taken",
+                format!("there is a key named {name} already"),
+            ));
         }
-        Some(rival) => return Err(conflict("key_taken", format!("this key is registered as {rival}"))),
+        Some(rival) => {
+            return Err(conflict(
+                "key_taken",
+                format!("this key is registered as {rival}"),
+            ));
+        }
         None => {}
     }
     let created_at = clock::now();
@@ -47,7 +55,12 @@ pub(super) async fn create(
     .await
     .map_err(store_failure)?;
     commit(tx).await?;
-    Ok(SigningKey { id: KeyId(id), name: name.clone(), public_key, created_at })
+    Ok(SigningKey {
+        id: KeyId(id),
+        name: name.clone(),
+        public_key,
+        created_at,
+    })
 }
 
 pub(super) async fn list(store: &SqliteStore, org: OrgId) -> StoreResult<Vec<SigningKey>> {
@@ -85,12 +98,13 @@ pub(super) async fn delete(store: &SqliteStore, org: OrgId, id: KeyId) -> StoreR
 
 /// The org has this key and did not remove it.
 pub(super) async fn live(db: &mut SqliteConnection, org: OrgId, id: KeyId) -> StoreResult<()> {
-    let row: Option<i64> =
-        sqlx::query_scalar("SELECT id FROM signing_key WHERE org_id = $1 AND id = $2 AND deleted_at IS NULL")
-            .bind(org.0)
-            .bind(id.0)
-            .fetch_optional(db)
-            .await
-            .map_err(store_failure)?;
+    let row: Option<i64> = sqlx::query_scalar(
+        "SELECT id FROM signing_key WHERE org_id = $1 AND id = $2 AND deleted_at IS NULL",
+    )
+    .bind(org.0)
+    .bind(id.0)
+    .fetch_optional(db)
+    .await
+    .map_err(store_failure)?;
     found(row, "signing key").map(|_| ())
 }

@@ -40,13 +40,33 @@ pub(super) async fn create(store: &SqliteStore, token: NewToken) -> StoreResult<
     .bind(token.expires_at.map(Timestamp::as_micros))
     .fetch_one(&mut *tx)
     .await
-    .map_err(unique_or("token_taken", || "this token is stored already".to_owned()))?;
+    .map_err(unique_or("token_taken", || {
+        "this token is stored already".to_owned()
+    }))?;
     commit(tx).await?;
-    let NewToken { org, role, name, sha256: _, expires_at, now } = token;
-    Ok(Token { id: TokenId(id), org, role, name, created_at: now, expires_at })
+    let NewToken {
+        org,
+        role,
+        name,
+        sha256: _,
+        expires_at,
+        now,
+    } = token;
+    Ok(Token {
+        id: TokenId(id),
+        org,
+        role,
+        name,
+        created_at: now,
+        expires_at,
+    })
 }
 
-pub(super) async fn by_hash(store: &SqliteStore, sha256: [u8; 32], now: Timestamp) -> StoreResult<Option<Token>> {
+pub(super) async fn by_hash(
+    store: &SqliteStore,
+    sha256: [u8; 32],
+    now: Timestamp,
+) -> StoreResult<Option<Token>> {
     let mut tx = store.read().await?;
     let row: Option<TokenRow> = sqlx::query_as(
         "SELECT id, org_id, role, name, created_at, expires_at FROM token \
@@ -60,7 +80,11 @@ pub(super) async fn by_hash(store: &SqliteStore, sha256: [u8; 32], now: Timestam
     row.map(token_of).transpose()
 }
 
-pub(super) async fn list(store: &SqliteStore, org: OrgId, page: PageQuery) -> StoreResult<Page<Token>> {
+pub(super) async fn list(
+    store: &SqliteStore,
+    org: OrgId,
+    page: PageQuery,
+) -> StoreResult<Page<Token>> {
     let window = Window::new(&page)?;
     let mut tx = store.read().await?;
     let rows: Vec<TokenRow> = sqlx::query_as(
@@ -78,12 +102,13 @@ pub(super) async fn list(store: &SqliteStore, org: OrgId, page: PageQuery) -> St
 
 pub(super) async fn delete(store: &SqliteStore, org: OrgId, id: TokenId) -> StoreResult<()> {
     let mut tx = store.write().await?;
-    let gone: Option<i64> = sqlx::query_scalar("DELETE FROM token WHERE org_id = $1 AND id = $2 RETURNING id")
-        .bind(org.0)
-        .bind(id.0)
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(store_failure)?;
+    let gone: Option<i64> =
+        sqlx::query_scalar("DELETE FROM token WHERE org_id = $1 AND id = $2 RETURNING id")
+            .bind(org.0)
+            .bind(id.0)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(store_failure)?;
     found(gone, "token")?;
     commit(tx).await
 }
@@ -150,7 +175,9 @@ async fn answer(
     .fetch_optional(db)
     .await
     .map_err(store_failure)?;
-    let Some((request_sha256, status, body)) = row else { return Ok(None) };
+    let Some((request_sha256, status, body)) = row else {
+        return Ok(None);
+    };
     Ok(Some(IdempotentAnswer {
         request_sha256: bytes32(&request_sha256)?,
         status: u16::try_from(status).map_err(|_| damaged("status"))?,
@@ -165,7 +192,8 @@ fn scope(org: Option<OrgId>) -> i64 {
 
 /// Answers made up to this moment are forgotten.
 fn kept_since(now: Timestamp) -> i64 {
-    now.as_micros().saturating_sub(i64::try_from(IDEMPOTENT_ANSWER_KEPT.as_micros()).unwrap_or(i64::MAX))
+    now.as_micros()
+        .saturating_sub(i64::try_from(IDEMPOTENT_ANSWER_KEPT.as_micros()).unwrap_or(i64::MAX))
 }
 
 fn token_of(row: TokenRow) -> StoreResult<Token> {

@@ -35,7 +35,9 @@ pub(super) async fn report(
     .fetch_optional(&mut *db)
     .await
     .map_err(store_failure)?;
-    let Some(row) = row else { return Ok(DeviceOutcome::NotFound) };
+    let Some(row) = row else {
+        return Ok(DeviceOutcome::NotFound);
+    };
     if row.conn_gen != generation.0 {
         return Ok(DeviceOutcome::Fenced);
     }
@@ -102,27 +104,61 @@ mod tests {
     }
 
     fn says(status: &str, progress: Option<u8>) -> UpdateReport {
-        UpdateReport { status: status.into(), progress, error: None }
+        UpdateReport {
+            status: status.into(),
+            progress,
+            error: None,
+        }
     }
 
     #[test]
     fn trailing_progress_does_not_reopen_a_finished_update() {
         let done = row("completed", None);
-        assert!(stale(&done, ConnGen(7), &says("updating", Some(100)), Timestamp(101)));
+        assert!(stale(
+            &done,
+            ConnGen(7),
+            &says("updating", Some(100)),
+            Timestamp(101)
+        ));
         let failed = row("failed", Some(60));
-        assert!(stale(&failed, ConnGen(7), &says("updating", Some(60)), Timestamp(101)));
+        assert!(stale(
+            &failed,
+            ConnGen(7),
+            &says("updating", Some(60)),
+            Timestamp(101)
+        ));
     }
 
     #[test]
     fn a_new_run_is_news() {
         let failed = row("failed", Some(60));
-        assert!(!stale(&failed, ConnGen(7), &says("updating", Some(1)), Timestamp(101)));
-        assert!(!stale(&failed, ConnGen(7), &says("received", None), Timestamp(101)));
-        assert!(!stale(&failed, ConnGen(8), &says("updating", Some(60)), Timestamp(99)));
+        assert!(!stale(
+            &failed,
+            ConnGen(7),
+            &says("updating", Some(1)),
+            Timestamp(101)
+        ));
+        assert!(!stale(
+            &failed,
+            ConnGen(7),
+            &says("received", None),
+            Timestamp(101)
+        ));
+        assert!(!stale(
+            &failed,
+            ConnGen(8),
+            &says("updating", Some(60)),
+            Timestamp(99)
+        ));
     }
 
     #[test]
     fn older_news_is_dropped() {
-        assert!(stale(&row("updating", Some(50)), ConnGen(7), &says("updating", Some(60)), Timestamp(99)));
+        assert!(stale(
+            &row("updating", Some(50)),
+            ConnGen(7),
+            &says("updating", Some(60)),
+            Timestamp(99)
+        ));
     }
 }
