@@ -20,6 +20,7 @@ pub mod paging;
 pub mod problem;
 pub mod read;
 pub mod scope;
+pub(crate) mod serve;
 pub mod signing_keys;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 pub(crate) use fleet::{CommandCommand, DeviceCommand, GroupCommand};
 pub(crate) use tenant::{OrgCommand, ProductCommand, Role, TokenCommand};
-pub(crate) use trust::{CaCommand, FirmwareCommand, KeyCommand, Provision};
+pub(crate) use trust::{CaCommand, FirmwareCommand, KeyCommand, ProvisionArgs};
 
 /// Run a fleet of devices from the command line.
 #[derive(Parser)]
@@ -157,7 +157,7 @@ impl From<PageArgs> for PageOf {
 }
 
 #[derive(Args)]
-pub(crate) struct Target {
+pub(crate) struct TargetArgs {
     /// Uuid of the firmware to run.
     #[arg(long, required_unless_present = "clear", conflicts_with = "clear")]
     pub(crate) firmware: Option<Uuid>,

@@ -1,14 +1,14 @@
 //! `hubctl device`, `hubctl group`, `hubctl command`.
 
 use crate::Failure;
-use crate::args::{CommandCommand, DeviceCommand, Give, GroupCommand, Target};
+use crate::args::{CommandCommand, DeviceCommand, Give, GroupCommand, TargetArgs};
 use crate::output::{ADDED, CERTIFICATE, COMMAND, DEVICE, EXECUTION, GROUP, Output};
 use crate::trust::text_of;
 use hub_cli::Client;
 use hub_proto::api;
 use serde_json::value::RawValue;
 
-fn target_set(target: Target) -> api::TargetSet {
+fn target_set(target: TargetArgs) -> api::TargetSet {
     api::TargetSet {
         firmware: target.firmware,
     }

@@ -1,7 +1,7 @@
 //! `hubctl ca`, `hubctl key`, `hubctl firmware`.
 
 use crate::Failure;
-use crate::args::{CaCommand, FirmwareCommand, KeyCommand, Provision};
+use crate::args::{CaCommand, FirmwareCommand, KeyCommand, ProvisionArgs};
 use crate::output::{AUTHORITY, CODE, FIRMWARE, KEY, Output};
 use hub_cli::{Client, ClientError, Progress};
 use hub_proto::api;
@@ -19,7 +19,7 @@ pub(crate) fn text_of(file: &Path) -> Result<String, Failure> {
     })
 }
 
-fn provisioning(provision: Provision) -> Option<api::Provisioning> {
+fn provisioning(provision: ProvisionArgs) -> Option<api::Provisioning> {
     let (product, quota) = provision.provision_product.zip(provision.quota)?;
     Some(api::Provisioning { product, quota })
 }

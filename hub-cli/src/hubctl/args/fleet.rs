@@ -1,6 +1,6 @@
 //! Arguments of `hubctl device`, `hubctl group`, `hubctl command`.
 
-use super::{Give, Org, PageArgs, Product, Target};
+use super::{Give, Org, PageArgs, Product, TargetArgs};
 use clap::Subcommand;
 use hub_proto::id::CommandId;
 use hub_proto::slug::Slug;
@@ -51,7 +51,7 @@ pub(crate) enum DeviceCommand {
         at: Product,
         name: String,
         #[command(flatten)]
-        target: Target,
+        target: TargetArgs,
     },
     /// Give a command to a device.
     Command {
@@ -158,7 +158,7 @@ pub(crate) enum GroupCommand {
         at: Product,
         name: String,
         #[command(flatten)]
-        target: Target,
+        target: TargetArgs,
     },
     /// Give a command to all members.
     Command {

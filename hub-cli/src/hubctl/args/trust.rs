@@ -54,7 +54,7 @@ pub(crate) enum CaCommand {
         #[arg(long)]
         verification: PathBuf,
         #[command(flatten)]
-        provision: Provision,
+        provision: ProvisionArgs,
     },
     /// List authorities.
     List {
@@ -75,7 +75,7 @@ pub(crate) enum CaCommand {
         org: Org,
         id: CaId,
         #[command(flatten)]
-        provision: Provision,
+        provision: ProvisionArgs,
     },
     /// Revoke an authority for good.
     Revoke {
@@ -86,7 +86,7 @@ pub(crate) enum CaCommand {
 }
 
 #[derive(Args)]
-pub(crate) struct Provision {
+pub(crate) struct ProvisionArgs {
     /// Product that devices with a certificate of this authority are registered in.
     #[arg(long, requires = "quota")]
     pub(crate) provision_product: Option<Slug>,
