@@ -176,8 +176,6 @@ pub const API_CALL_MAX: Duration = Duration::from_secs(30);
 pub const API_CALLS_MAX: usize = 256;
 /// A firmware upload must be over this long after its head arrived.
 pub const API_UPLOAD_MAX: Duration = Duration::from_secs(3_600);
-/// Firmware uploads being received at a time; the next one is answered 503.
-pub const API_UPLOADS_MAX: usize = 4;
 /// A code that proves possession of an authority's key is good for this long.
 pub const REGISTRATION_TTL: Duration = Duration::from_secs(24 * 3_600);
 /// Seconds a caller is told to wait after a 503.

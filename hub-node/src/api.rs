@@ -10,6 +10,7 @@ pub mod certificates;
 pub mod commands;
 pub mod connections;
 pub mod devices;
+pub mod firmware;
 pub mod groups;
 pub mod idempotency;
 mod layers;
@@ -26,14 +27,14 @@ mod tests;
 pub mod tokens;
 mod view;
 
+use crate::blobs::Blobs;
 use crate::bus::Bus;
 use crate::store::delivery::Changed;
 use crate::store::{Store, StoreError};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use hub_core::limits::{
-    API_CALL_MAX, API_CALLS_MAX, API_PUBLISH_MAX, API_UPLOAD_MAX, API_UPLOADS_MAX,
-    IDEMPOTENCY_WAIT_MAX,
+    API_CALL_MAX, API_CALLS_MAX, API_PUBLISH_MAX, API_UPLOAD_MAX, IDEMPOTENCY_WAIT_MAX,
 };
 use hub_proto::slug::Slug;
 use hub_proto::time::Timestamp;
@@ -58,8 +59,8 @@ pub struct ApiLimits {
     pub calls_max: usize,
     /// Time for an upload.
     pub upload_max: Duration,
-    /// Uploads at a time.
-    pub uploads_max: usize,
+    /// Bytes of one firmware.
+    pub firmware_bytes_max: u64,
     /// Time for announcing one call's changes.
     pub publish_max: Duration,
     /// Time to wait for a call with the same idempotency key.
@@ -72,7 +73,7 @@ impl Default for ApiLimits {
             call_max: API_CALL_MAX,
             calls_max: API_CALLS_MAX,
             upload_max: API_UPLOAD_MAX,
-            uploads_max: API_UPLOADS_MAX,
+            firmware_bytes_max: hub_firmware::Limits::default().container_bytes_max,
             publish_max: API_PUBLISH_MAX,
             idempotency_wait_max: IDEMPOTENCY_WAIT_MAX,
         }
@@ -84,24 +85,30 @@ impl Default for ApiLimits {
 pub struct ApiState {
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
+    blobs: Blobs,
     clock: Clock,
     limits: ApiLimits,
     calls: Arc<Semaphore>,
-    uploads: Arc<Semaphore>,
     flights: idempotency::Flights,
     hints_lost: Arc<AtomicU64>,
 }
 
 impl ApiState {
-    /// The API over this store and bus.
-    pub fn new(store: Arc<dyn Store>, bus: Arc<dyn Bus>, clock: Clock, limits: ApiLimits) -> Self {
+    /// The API over this store, bus and firmware files.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        blobs: Blobs,
+        clock: Clock,
+        limits: ApiLimits,
+    ) -> Self {
         Self {
             store,
             bus,
+            blobs,
             clock,
             limits,
             calls: Arc::new(Semaphore::new(limits.calls_max)),
-            uploads: Arc::new(Semaphore::new(limits.uploads_max)),
             flights: idempotency::Flights::default(),
             hints_lost: Arc::default(),
         }
@@ -230,6 +237,13 @@ fn calls() -> OpenApiRouter<ApiState> {
             signing_keys::list_signing_keys
         ))
         .routes(routes!(signing_keys::delete_signing_key))
+        .routes(routes!(firmware::list_firmware))
+        .routes(routes!(firmware::get_firmware, firmware::delete_firmware))
+}
+
+/// Calls with large bodies, which have their own bounds and no idempotency key.
+fn uploads() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(firmware::upload_firmware))
 }
 
 /// The API under `/api/v1`, ready to be served.
@@ -238,7 +252,10 @@ pub fn router(state: ApiState) -> Router {
         .route_layer(from_fn_with_state(state.clone(), idempotency::replay))
         .route_layer(from_fn_with_state(state.clone(), auth::authenticate))
         .route_layer(from_fn_with_state(state.clone(), layers::call_slot));
-    let (router, document) = openapi::outline(calls).split_for_parts();
+    let uploads = uploads()
+        .route_layer(from_fn_with_state(state.clone(), auth::authenticate))
+        .route_layer(from_fn_with_state(state.clone(), layers::upload_time));
+    let (router, document) = openapi::outline(calls.merge(uploads)).split_for_parts();
     let document = openapi::finished(document);
     router
         .route(

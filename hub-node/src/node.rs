@@ -132,7 +132,13 @@ impl Node {
         let mut listeners = JoinSet::new();
         listeners.spawn(edge.run(device_listener, stop.clone()));
         let clock = Arc::new(wall_clock);
-        let router = api::router(ApiState::new(store, bus, clock, ApiLimits::default()));
+        let router = api::router(ApiState::new(
+            store,
+            bus,
+            blobs,
+            clock,
+            ApiLimits::default(),
+        ));
         let api_tls = config.api_certificate.clone().zip(config.api_key.clone());
         api::serve::start(&mut listeners, api_listener, router, api_tls, stop.clone())?;
         info!(node = config.node_name, device = %device_addr, api = %api_addr, "ready");

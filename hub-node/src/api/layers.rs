@@ -11,9 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hub_proto::cluster::TraceContext;
 use std::any::Any;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// Names one call in logs; the caller's own is kept when it is well-formed.
@@ -86,21 +84,25 @@ pub(super) async fn call_slot(
     request: Request,
     next: Next,
 ) -> Result<Response, Refused> {
-    slot(&state.calls, state.limits.call_max, request, next).await
-}
-
-async fn slot(
-    slots: &Arc<Semaphore>,
-    time_max: Duration,
-    request: Request,
-    next: Next,
-) -> Result<Response, Refused> {
-    let Ok(_slot) = slots.try_acquire() else {
+    let Ok(_slot) = state.calls.try_acquire() else {
         return Err(Refused::Unavailable {
             code: "busy",
             detail: "too many calls at a time",
         });
     };
+    in_time(state.limits.call_max, request, next).await
+}
+
+/// Lets uploads take their own, longer time; the intake bounds their number.
+pub(super) async fn upload_time(
+    State(state): State<ApiState>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refused> {
+    in_time(state.limits.upload_max, request, next).await
+}
+
+async fn in_time(time_max: Duration, request: Request, next: Next) -> Result<Response, Refused> {
     tokio::time::timeout(time_max, next.run(request))
         .await
         .map_err(|_| Refused::Unavailable {

@@ -61,6 +61,9 @@ pub enum Refused {
     /// The body or query was read, but a field of it is not acceptable.
     #[error("{} field(s) of the request are not acceptable", .0.len())]
     Invalid(Vec<FieldProblem>),
+    /// The upload is no firmware that the org's keys vouch for.
+    #[error("{0}")]
+    BadFirmware(String),
     /// Not now: too many calls, too slow, or the database is away.
     #[error("{detail}")]
     Unavailable {
@@ -122,6 +125,11 @@ impl Refused {
                 "invalid",
                 "Not acceptable",
             ),
+            Self::BadFirmware(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "bad_firmware",
+                "Firmware refused",
+            ),
             Self::Unavailable { code, .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, code, "Not available now")
             }
@@ -147,6 +155,7 @@ impl Refused {
             | Self::Conflict { .. }
             | Self::TooLarge { .. }
             | Self::NotJson
+            | Self::BadFirmware(_)
             | Self::Unavailable { .. }
             | Self::Internal => Vec::new(),
         };
@@ -191,6 +200,7 @@ impl IntoResponse for Refused {
             | Self::TooLarge { .. }
             | Self::NotJson
             | Self::Invalid(_)
+            | Self::BadFirmware(_)
             | Self::Internal => {}
         }
         response

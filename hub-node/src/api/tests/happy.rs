@@ -1,13 +1,14 @@
 //! Every operation once, the way it is meant to be used.
 
-use super::harness::Hub;
+use super::harness::{Hub, Reply};
 use super::world::{Tenant, base64, id_text, tenant};
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use hub_proto::id::ChannelId;
 use serde_json::{Value, json};
 
-/// Operations whose success other tests show: they need a file or a live socket.
-const ELSEWHERE: &[&str] = &["upload_firmware", "get_connection"];
+/// Operations whose success other tests show: they need a live socket.
+const ELSEWHERE: &[&str] = &["get_connection"];
 
 #[tokio::test]
 async fn every_operation_does_what_it_says() {
@@ -354,7 +355,71 @@ async fn trust(hub: &Hub, own: &Tenant) {
     .await;
 }
 
-async fn firmware(_hub: &Hub, _own: &Tenant) {}
+async fn firmware(hub: &Hub, own: &Tenant) {
+    let key = hub_firmware::SigningKey::generate();
+    let body = json!({ "name": "build", "public_key": base64(&key.public_key().to_bytes()) });
+    let key_id = hub
+        .ok("POST", &own.org("/signing-keys"), &own.admin, Some(body))
+        .await["id"]
+        .clone();
+    let bytes = hub_firmware::Builder::new("any", "2.0.0", "rpi4", "arm")
+        .author("the build")
+        .resource("image", vec![5; 5000])
+        .to_vec(&key)
+        .unwrap();
+    let path = own.product("/firmware");
+    let made = upload(hub, own, bytes.clone()).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    assert_eq!(
+        (&made.body["version"], &made.body["key_id"]),
+        (&json!("2.0.0"), &key_id)
+    );
+    assert_eq!(
+        (&made.body["size"], &made.body["extra"]["author"]),
+        (&json!(bytes.len()), &json!("the build"))
+    );
+    let again = upload(hub, own, bytes.clone()).await;
+    assert_eq!(
+        (again.status, again.code()),
+        (StatusCode::CONFLICT, "firmware_exists")
+    );
+    let cut = upload(hub, own, bytes[..bytes.len() / 2].to_vec()).await;
+    assert_eq!(
+        (cut.status, cut.code()),
+        (StatusCode::UNPROCESSABLE_ENTITY, "bad_firmware")
+    );
+    assert_eq!(
+        hub.ok("GET", &path, &own.viewer, None).await["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    let one = format!("{path}/{}", made.body["uuid"].as_str().unwrap());
+    assert_eq!(hub.ok("GET", &one, &own.viewer, None).await, made.body);
+    hub.ok("DELETE", &one, &own.admin, None).await;
+    let in_use = hub
+        .call(
+            "DELETE",
+            &format!("{path}/{}", own.name("uuid")),
+            &own.admin,
+            None,
+        )
+        .await;
+    assert_eq!(
+        (in_use.status, in_use.code()),
+        (StatusCode::CONFLICT, "in_use")
+    );
+}
+
+async fn upload(hub: &Hub, own: &Tenant, bytes: Vec<u8>) -> Reply {
+    let path = own.product("/firmware");
+    let request = Request::post(format!("/api/v1{path}"))
+        .header("authorization", format!("Bearer {}", own.admin));
+    let reply = hub.raw(request.body(Body::from(bytes)).unwrap()).await;
+    hub.check("POST", &path, &reply);
+    reply
+}
 
 async fn cleared(hub: &Hub, own: &Tenant) {
     for group in ["/groups/beta", &format!("/groups/{}", own.name("group"))] {

@@ -1,6 +1,7 @@
 //! One API with its store, and a caller that checks every answer against the served document.
 
 use crate::api::{ApiLimits, ApiState, router};
+use crate::blobs::Blobs;
 use crate::bus::Bus;
 use crate::bus::local::LocalBus;
 use crate::store::records::{NewToken, Role};
@@ -56,7 +57,6 @@ pub(super) struct Hub {
     /// Operations that answered 2xx so far.
     pub(super) succeeded: Mutex<BTreeSet<String>>,
     pub(super) now: Arc<AtomicI64>,
-    pub(super) state: ApiState,
     _dir: tempfile::TempDir,
 }
 
@@ -85,8 +85,8 @@ impl Hub {
         store.create_token(token).await.unwrap();
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let clock = Arc::new(move || Timestamp::from_unix_micros(clock.load(Ordering::Relaxed)));
-        let state = ApiState::new(shared, bus, clock, limits);
-        let router = router(state.clone());
+        let blobs = Blobs::open_dir(dir.path()).unwrap();
+        let router = router(ApiState::new(shared, bus, blobs, clock, limits));
         let mut hub = Self {
             router,
             store,
@@ -95,7 +95,6 @@ impl Hub {
             hints,
             succeeded: Mutex::default(),
             now,
-            state,
             _dir: dir,
         };
         let served = hub
@@ -106,6 +105,7 @@ impl Hub {
             )
             .await;
         assert_eq!(served.status, StatusCode::OK);
+        assert!(served.body["openapi"].as_str().unwrap().starts_with("3.1."));
         hub.document = served.body;
         hub
     }
@@ -212,7 +212,7 @@ impl Hub {
         all
     }
 
-    fn check(&self, method: &str, path: &str, reply: &Reply) {
+    pub(super) fn check(&self, method: &str, path: &str, reply: &Reply) {
         let path = path.split('?').next().unwrap();
         let fits = |template: &str| {
             let (a, b): (Vec<_>, Vec<_>) =
