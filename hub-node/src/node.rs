@@ -62,32 +62,25 @@ impl Node {
     /// What could not be opened, read or bound.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let store: Arc<dyn Store> = Arc::new(
-            SqliteStore::open(&config.database())
-                .await
-                .context("cannot open the database")?,
-        );
-        store
-            .start_node(&config.node_name)
-            .await
-            .context("cannot enter the node in the database")?;
+        let store = open_store(config).await?;
         let blobs =
             Blobs::open_dir(&config.state_dir).context("cannot open the firmware directory")?;
         let device_listener = bind(config.device_listen, "device_listen").await?;
         let api_listener = bind(config.api_listen, "api_listen").await?;
         let (device_addr, api_addr) = (device_listener.local_addr()?, api_listener.local_addr()?);
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::default());
-
-        let sockets = Arc::new(Sockets::new(Instant::now()));
-        let (groups, _) = Actor::spawn(None, Groups, (store.clone(), sockets.clone())).await?;
-        let (writes, writes_task) = Writes::start(store.clone());
         let verdicts = Verdicts::new(store.clone(), tokio::runtime::Handle::current());
         let files = ServerFiles {
             chain: config.device_certificate.clone(),
             key: config.device_key.clone(),
         };
-        let tls = Arc::new(DeviceTls::build(files, DeviceVerifier::new(verdicts.clone()))?);
-        let mut background = JoinSet::new();
+        let tls = Arc::new(DeviceTls::build(
+            files,
+            DeviceVerifier::new(verdicts.clone()),
+        )?);
+
+        let sockets = Arc::new(Sockets::new(Instant::now()));
+        let (groups, _) = Actor::spawn(None, Groups, (store.clone(), sockets.clone())).await?;
         let dispatch = Dispatch {
             epoch: store.epoch(),
             sockets: sockets.clone(),
@@ -95,17 +88,12 @@ impl Node {
             verdicts: verdicts.clone(),
             tls: tls.clone(),
         };
-        let mark = store.mark().await.context("cannot read the change log")?;
-        if let Some(hints) = bus.subscribe() {
-            background.spawn(dispatch.clone().follow(hints));
-        }
-        background.spawn(dispatch.poll(store.clone(), mark));
-        background.spawn(sweep_forever(sockets.clone(), SWEEP_EVERY));
-        background.spawn(tick_groups(groups.clone()));
-
+        let background = start_background(dispatch, &store, &*bus).await?;
+        let (writes, writes_task) = Writes::start(store.clone());
         let links = links(config, device_addr)?;
+        let node_name = config.node_name.as_str().into();
         let context = Context::new(
-            config.node_name.as_str().into(),
+            node_name,
             store.clone(),
             writes,
             sockets.clone(),
@@ -113,6 +101,7 @@ impl Node {
             links.clone(),
         );
         let supervisors = SocketSupervisors::start().await?;
+        let index = Arc::new(StoredFirmware(store.clone()));
         let edge = Arc::new(Edge {
             tls: tls.config(),
             policy: HeadPolicy {
@@ -121,23 +110,22 @@ impl Node {
             },
             verdicts,
             supervisors: supervisors.clone(),
-            downloads: Arc::new(DownloadService::new(
-                links,
-                Arc::new(StoredFirmware(store.clone())),
-                blobs.clone(),
-            )),
+            downloads: Arc::new(DownloadService::new(links, index, blobs.clone())),
             context: Arc::new(context),
         });
         let stop = CancellationToken::new();
         let mut listeners = JoinSet::new();
         listeners.spawn(edge.run(device_listener, stop.clone()));
-        let clock = Arc::new(wall_clock);
+        let limits = ApiLimits {
+            firmware_bytes_max: config.firmware_bytes_max,
+            ..ApiLimits::default()
+        };
         let router = api::router(ApiState::new(
             store,
             bus,
             blobs,
-            clock,
-            ApiLimits::default(),
+            Arc::new(wall_clock),
+            limits,
         ));
         let api_tls = config.api_certificate.clone().zip(config.api_key.clone());
         api::serve::start(&mut listeners, api_listener, router, api_tls, stop.clone())?;
@@ -203,6 +191,34 @@ impl Node {
         }
         info!("stopped");
     }
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let store = SqliteStore::open(&config.database())
+        .await
+        .context("cannot open the database")?;
+    store
+        .start_node(&config.node_name)
+        .await
+        .context("cannot enter the node in the database")?;
+    Ok(Arc::new(store))
+}
+
+/// Starts what hands hints to actors and what wakes them on time.
+async fn start_background(
+    dispatch: Dispatch,
+    store: &Arc<dyn Store>,
+    bus: &dyn Bus,
+) -> anyhow::Result<JoinSet<()>> {
+    let mut tasks = JoinSet::new();
+    let mark = store.mark().await.context("cannot read the change log")?;
+    if let Some(hints) = bus.subscribe() {
+        tasks.spawn(dispatch.clone().follow(hints));
+    }
+    tasks.spawn(sweep_forever(dispatch.sockets.clone(), SWEEP_EVERY));
+    tasks.spawn(tick_groups(dispatch.groups.clone()));
+    tasks.spawn(dispatch.poll(store.clone(), mark));
+    Ok(tasks)
 }
 
 async fn bind(addr: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
