@@ -30,8 +30,8 @@ use crate::hints::Dispatch;
 use crate::identity::verdicts::Verdicts;
 use crate::identity::verifier::DeviceVerifier;
 use crate::routing::{Sockets, sweep_forever};
-use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
+use crate::store::{DeliveryStore as _, Store};
 use crate::writes::Writes;
 
 /// How often group channels look at their deadlines.
