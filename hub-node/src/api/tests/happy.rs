@@ -339,6 +339,10 @@ async fn trust(hub: &Hub, own: &Tenant) {
     ));
     assert!(hub.ok("POST", &path, &own.admin, None).await["revoked_at"].is_string());
 
+    authorities(hub, own).await;
+}
+
+async fn authorities(hub: &Hub, own: &Tenant) {
     let authority = own.org(&format!("/ca-certificates/{}", own.authority_id));
     assert_eq!(
         hub.ok("GET", &authority, &own.viewer, None).await["provisioned"],
