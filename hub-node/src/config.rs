@@ -55,8 +55,8 @@ impl Default for Config {
             node_name: "hub".into(),
             state_dir: "state".into(),
             device_listen: SocketAddr::from(([0, 0, 0, 0], 4443)),
-            device_certificate: "server.pem".into(),
-            device_key: "server.key".into(),
+            device_certificate: "pki/server.pem".into(),
+            device_key: "pki/server-key.pem".into(),
             device_url: String::new(),
             device_origins: Vec::new(),
             api_listen: SocketAddr::from(([127, 0, 0, 1], 4080)),
@@ -89,11 +89,11 @@ pub struct ConfigFlags {
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     device_listen: Option<SocketAddr>,
-    /// Certificate chain shown to devices, PEM [default: server.pem].
+    /// Certificate chain shown to devices, PEM [default: pki/server.pem].
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     device_certificate: Option<PathBuf>,
-    /// Its private key, PEM [default: server.key].
+    /// Its private key, PEM [default: pki/server-key.pem].
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     device_key: Option<PathBuf>,

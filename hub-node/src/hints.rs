@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::actors::{device_socket, groups};
+use crate::edge::tls::DeviceTls;
 use crate::identity::verdicts::Verdicts;
 use crate::routing::Sockets;
 use crate::store::Store;
@@ -22,6 +23,7 @@ pub(crate) struct Dispatch {
     pub(crate) sockets: Arc<Sockets>,
     pub(crate) groups: ActorRef<groups::Message>,
     pub(crate) verdicts: Arc<Verdicts>,
+    pub(crate) tls: Arc<DeviceTls>,
 }
 
 impl Dispatch {
@@ -65,6 +67,9 @@ impl Dispatch {
             // An authority of the org was revoked: whoever it vouched for is looked at again.
             ChannelId::Org(org) => {
                 self.verdicts.forget_all();
+                if let Err(error) = self.tls.void_tickets() {
+                    warn!(%error, "sessions of before can still be resumed; each is judged again anyway");
+                }
                 self.sockets.for_each(|socket| {
                     if socket.org == org && socket.authority.is_some() {
                         socket.tell(device_socket::Message::Recheck);

@@ -82,12 +82,18 @@ impl Node {
         let (groups, _) = Actor::spawn(None, Groups, (store.clone(), sockets.clone())).await?;
         let (writes, writes_task) = Writes::start(store.clone());
         let verdicts = Verdicts::new(store.clone(), tokio::runtime::Handle::current());
+        let files = ServerFiles {
+            chain: config.device_certificate.clone(),
+            key: config.device_key.clone(),
+        };
+        let tls = Arc::new(DeviceTls::build(files, DeviceVerifier::new(verdicts.clone()))?);
         let mut background = JoinSet::new();
         let dispatch = Dispatch {
             epoch: store.epoch(),
             sockets: sockets.clone(),
             groups: groups.clone(),
             verdicts: verdicts.clone(),
+            tls: tls.clone(),
         };
         let mark = store.mark().await.context("cannot read the change log")?;
         if let Some(hints) = bus.subscribe() {
@@ -107,11 +113,6 @@ impl Node {
             links.clone(),
         );
         let supervisors = SocketSupervisors::start().await?;
-        let files = ServerFiles {
-            chain: config.device_certificate.clone(),
-            key: config.device_key.clone(),
-        };
-        let tls = DeviceTls::build(files, DeviceVerifier::new(verdicts.clone()))?;
         let edge = Arc::new(Edge {
             tls: tls.config(),
             policy: HeadPolicy {

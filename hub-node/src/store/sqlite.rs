@@ -34,6 +34,8 @@ mod rows;
 mod sessions;
 mod signing_keys;
 mod tenants;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod updates;
 

@@ -1,1 +1,62 @@
+//! What every store must do, whatever database is behind it.
+//!
+//! Each check is a function over `&dyn Store` on an empty database; [`store_suite!`] makes a test of each for one
+//! implementation. An implementation is named by a future that opens a store on something fresh.
 
+pub(super) mod commands;
+pub(super) mod concurrency;
+pub(super) mod delivery;
+pub(super) mod fleet;
+pub(super) mod groups;
+pub(super) mod identity;
+pub(super) mod tenancy;
+pub(super) mod tenants;
+pub(super) mod world;
+
+/// Makes the tests of one implementation. `$open` is an expression of a future that gives `(guard, Arc<dyn Store>)`.
+macro_rules! store_suite {
+    ($open:expr; $($module:ident :: { $($name:ident),* $(,)? })*) => {
+        $(mod $module {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let (_guard, store) = $open.await;
+                crate::store::suite::$module::$name(store).await;
+            })*
+        })*
+    };
+}
+
+/// All checks, for one implementation.
+macro_rules! whole_store_suite {
+    ($open:expr) => {
+        crate::store::suite::store_suite! { $open;
+            tenants::{
+                names_are_taken_once, pages_lead_through_a_list, only_empty_things_are_deleted, tokens_live_until_they_do_not,
+                first_answer_stays_for_a_day, racing_answers_agree,
+            }
+            tenancy::{foreign_rows_are_missing_rows, orgs_do_not_mix, foreign_ids_are_missing_ids}
+            identity::{
+                pins_decide_who_a_certificate_is, revocations_show_in_order, codes_work_once, authorities_are_found_by_name_or_key,
+                provisioning_makes_and_renews, quota_holds_in_a_race, keys_stay_in_their_org,
+            }
+            fleet::{
+                firmware_reads_back, targets_have_a_precedence, firmware_is_deleted_when_free, removed_keys_leave_their_firmware,
+                deleted_devices_leave_a_last_change,
+            }
+            groups::{memberships_end_and_begin_again, deleted_groups_keep_what_is_due, unknown_names_add_nobody}
+            commands::{
+                same_id_is_the_same_command, group_audience_is_exact, states_only_move_forward, cancelling_stops_what_was_not_sent,
+                late_results_amend_expiry, lists_are_newest_first,
+            }
+            delivery::{
+                join_gives_all_that_is_missing, joins_and_leaves_are_seen, older_generations_are_fenced, one_bad_write_spoils_no_other, refused_joins_write_nothing,
+                pending_is_bounded, acked_commands_never_return, group_changes_tell_what_is_live, dead_nodes_are_forgotten,
+                updates_keep_the_latest, offers_are_counted_per_decision,
+            }
+            concurrency::{audience_is_exact_while_members_come, no_change_is_missed, one_owner_at_a_time}
+        }
+    };
+}
+
+pub(super) use store_suite;
+pub(super) use whole_store_suite;

@@ -47,7 +47,7 @@ pub(super) async fn change(
     channel: ChannelId,
     body: Option<HintBody>,
 ) -> StoreResult<Change> {
-    let seq = bump(db, channel.clone()).await?;
+    let seq = bump(db, channel).await?;
     Ok(Change { channel, seq, body })
 }
 

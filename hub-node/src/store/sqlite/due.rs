@@ -104,13 +104,14 @@ pub(super) async fn advance_cursor(
     ch: &str,
     now: Timestamp,
 ) -> StoreResult<()> {
+    // the unary plus keeps the planner from walking over the group's members
     sqlx::query(
         "INSERT INTO cursor (org_id, device_id, ch, acked_seq) \
          SELECT $1, $2, h.ch, coalesce((SELECT min(c.seq) - 1 FROM command c \
            LEFT JOIN execution e ON e.command_id = c.id AND e.device_id = $2 \
            WHERE c.ch = h.ch AND c.cancelled_at IS NULL AND c.expires_at > $4 AND coalesce(e.state, 0) < 2 \
            AND +c.seq > coalesce((SELECT k.acked_seq FROM cursor k WHERE k.device_id = $2 AND k.ch = h.ch), 0) \
-           AND (c.device_id = $2 OR EXISTS (SELECT 1 FROM member m WHERE m.group_id = c.group_id AND m.device_id = $2 \
+           AND (c.device_id = $2 OR EXISTS (SELECT 1 FROM member m WHERE +m.group_id = c.group_id AND m.device_id = $2 \
              AND m.from_seq < c.seq AND (m.to_seq IS NULL OR c.seq <= m.to_seq)))), h.seq) \
          FROM channel_head h WHERE h.ch = $3 \
          ON CONFLICT (device_id, ch) DO UPDATE SET acked_seq = excluded.acked_seq \

@@ -62,11 +62,12 @@ pub(super) async fn add(
     if unknown.is_some() {
         return Err(StoreError::NotFound { what: "device" });
     }
+    // the cross joins keep the planner from walking over the product's devices for each name
     let added: Vec<i64> = sqlx::query_scalar(
         "INSERT INTO member (org_id, product_id, group_id, device_id, from_seq) \
          SELECT DISTINCT $1, $2, $3, d.id, h.seq FROM json_each($4) AS name \
-         JOIN device d ON d.product_id = $2 AND d.name = name.value JOIN channel_head h ON h.ch = 'g:' || $3 \
-         WHERE true ON CONFLICT (group_id, device_id) WHERE to_seq IS NULL DO NOTHING RETURNING device_id",
+         CROSS JOIN device d CROSS JOIN channel_head h \
+         WHERE d.product_id = $2 AND d.name = name.value AND h.ch = 'g:' || $3 ON CONFLICT (group_id, device_id) WHERE to_seq IS NULL DO NOTHING RETURNING device_id",
     )
     .bind(key.org)
     .bind(key.product)

@@ -92,7 +92,8 @@ pub(super) async fn execution(
     Ok(DeviceOutcome::Done)
 }
 
-/// The command, if this device is in its exact audience.
+/// The command, if this device is in its exact audience. The unary plus keeps the planner from walking over the
+/// group's members.
 async fn reported(
     db: &mut SqliteConnection,
     org: i64,
@@ -103,7 +104,7 @@ async fn reported(
         "SELECT c.ch, c.expires_at, c.cancelled_at, coalesce(e.state, 0) AS state FROM command c \
          LEFT JOIN execution e ON e.command_id = c.id AND e.device_id = $2 \
          WHERE c.id = $3 AND c.org_id = $1 AND (c.device_id = $2 OR EXISTS (SELECT 1 FROM member m \
-           WHERE m.group_id = c.group_id AND m.device_id = $2 AND m.from_seq < c.seq \
+           WHERE +m.group_id = c.group_id AND m.device_id = $2 AND m.from_seq < c.seq \
            AND (m.to_seq IS NULL OR c.seq <= m.to_seq)))",
     )
     .bind(org)

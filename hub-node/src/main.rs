@@ -1,0 +1,110 @@
+//! `hub-node`: runs a node, the demo, and the small commands around them.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use hub_node::config::{Config, ConfigError, ConfigFlags};
+use hub_node::{Node, pki, token};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Exit code of a configuration that makes no sense (`EX_CONFIG` is 78; 64, `EX_USAGE`, is what proxies use for it).
+const EXIT_CONFIG: u8 = 64;
+
+/// A device hub: devices hold one mutually authenticated WebSocket each; you tell them what to run and what to do.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  hub-node demo                       a whole hub with devices, on nothing but itself\n  hub-node pki server --help          make a server certificate\n  hub-node run --config hub.toml      run a node\n  hub-node token create --org acme    a token for the API, printed once"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a node until SIGTERM or Ctrl-C.
+    Run(ConfigFlags),
+    /// Make certificates: an authority, a server's, a device's.
+    Pki(pki::PkiCommand),
+    /// Make an API token; works on the state directory, whether a node runs on it or not.
+    Token(token::TokenCommand),
+    /// Look at the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Check it, print what is in effect, and say everything that is wrong at once.
+    Check(ConfigFlags),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(dispatch(cli.command)),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hub-node: {error:#}");
+            if error.is::<ConfigError>() {
+                ExitCode::from(EXIT_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run(flags) => run(Config::load(&flags)?).await,
+        Command::Pki(command) => {
+            Ok(command.run(time::OffsetDateTime::now_utc(), &mut std::io::stdout())?)
+        }
+        Command::Token(command) => command.run(&mut std::io::stdout()).await,
+        Command::Config {
+            command: ConfigCommand::Check(flags),
+        } => {
+            let config = Config::load(&flags)?;
+            let text = toml_text(&config)?;
+            std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes())?;
+            Ok(())
+        }
+    }
+}
+
+/// The configuration as its file would say it. It holds paths of secrets and no secret.
+fn toml_text(config: &Config) -> anyhow::Result<String> {
+    toml::to_string_pretty(config).context("cannot print the configuration")
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.log)?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if config.log_json {
+        subscriber.json().init()
+    } else {
+        subscriber.init()
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let node = Node::start(&config).await?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    node.stop().await;
+    Ok(())
+}
