@@ -63,8 +63,13 @@ fn the_topic_says_what_runs_when_the_payload_does_not() {
     };
     let out = bench.attach(attempt, level, vec![]);
     assert!(
-        !out.iter()
-            .any(|e| matches!(e, Effect::Push { push: Push::Offer { .. }, .. })),
+        !out.iter().any(|e| matches!(
+            e,
+            Effect::Push {
+                push: Push::Offer { .. },
+                ..
+            }
+        )),
         "{out:?}"
     );
 }
