@@ -86,7 +86,10 @@ impl Node {
             chain: config.device_certificate.clone(),
             key: config.device_key.clone(),
         };
-        let tls = Arc::new(DeviceTls::build(files, DeviceVerifier::new(verdicts.clone()))?);
+        let tls = Arc::new(DeviceTls::build(
+            files,
+            DeviceVerifier::new(verdicts.clone()),
+        )?);
         let mut background = JoinSet::new();
         let dispatch = Dispatch {
             epoch: store.epoch(),
