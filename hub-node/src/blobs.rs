@@ -212,6 +212,7 @@ pub(crate) struct HeldBlob {
 
 impl HeldBlob {
     /// The file's name.
+    #[cfg(test)]
     pub(crate) fn id(&self) -> BlobId {
         self.id
     }

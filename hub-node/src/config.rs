@@ -10,10 +10,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use hub_firmware::Limits;
 use serde::{Deserialize, Serialize};
-
-/// Largest firmware upload by default, bytes.
-const FIRMWARE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
 /// The whole configuration of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +61,7 @@ impl Default for Config {
             api_certificate: None,
             api_key: None,
             api_plain: false,
-            firmware_bytes_max: FIRMWARE_BYTES_MAX,
+            firmware_bytes_max: Limits::default().container_bytes_max,
             log: "info".into(),
             log_json: false,
         }
@@ -121,7 +119,7 @@ pub struct ConfigFlags {
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     api_plain: Option<bool>,
-    /// Largest firmware that may be uploaded, bytes [default: 2 GiB].
+    /// Largest firmware that may be uploaded, bytes [default: 1 GiB].
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     firmware_bytes_max: Option<u64>,
@@ -219,8 +217,9 @@ impl Config {
             (None, None) => {}
             (Some(_), None) | (None, Some(_)) => problems.push("api_certificate and api_key: set both or neither".into()),
         }
-        if self.firmware_bytes_max == 0 {
-            problems.push("firmware_bytes_max: must be above 0".into());
+        let largest = Limits::default().container_bytes_max;
+        if !(1..=largest).contains(&self.firmware_bytes_max) {
+            problems.push(format!("firmware_bytes_max: must be 1 to {largest}"));
         }
         if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
             problems.push(format!("log: {:?} is no log filter; try info", self.log));

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod bus;
 pub mod config;
+pub mod demo;
 pub mod edge;
 pub mod identity;
 pub mod node;

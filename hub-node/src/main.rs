@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hub_node::config::{Config, ConfigError, ConfigFlags};
-use hub_node::{Node, pki, token};
+use hub_node::{Node, demo, pki, token};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -27,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run a node until SIGTERM or Ctrl-C.
     Run(ConfigFlags),
+    /// Show hub at work: a hub, four devices, an update, a group and a command, all on this machine.
+    Demo(demo::DemoFlags),
     /// Make certificates: an authority, a server's, a device's.
     Pki(pki::PkiCommand),
     /// Make an API token; works on the state directory, whether a node runs on it or not.
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
 async fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(flags) => run(Config::load(&flags)?).await,
+        Command::Demo(flags) => demo::run(flags).await,
         Command::Pki(command) => {
             Ok(command.run(time::OffsetDateTime::now_utc(), &mut std::io::stdout())?)
         }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use axum::Router;
 use hub_core::limits::{RECONNECT_SPREAD, STOP_MAX, SWEEP_EVERY};
 use ractor::{Actor, ActorRef};
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -30,8 +32,8 @@ use crate::hints::Dispatch;
 use crate::identity::verdicts::Verdicts;
 use crate::identity::verifier::DeviceVerifier;
 use crate::routing::{Sockets, sweep_forever};
-use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
+use crate::store::{DeliveryStore as _, Store};
 use crate::writes::Writes;
 
 /// How often group channels look at their deadlines.
@@ -62,25 +64,13 @@ impl Node {
     /// What could not be opened, read or bound.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let store: Arc<dyn Store> = Arc::new(
-            SqliteStore::open(&config.database())
-                .await
-                .context("cannot open the database")?,
-        );
-        store
-            .start_node(&config.node_name)
-            .await
-            .context("cannot enter the node in the database")?;
+        let store = open_store(config).await?;
         let blobs =
             Blobs::open_dir(&config.state_dir).context("cannot open the firmware directory")?;
         let device_listener = bind(config.device_listen, "device_listen").await?;
         let api_listener = bind(config.api_listen, "api_listen").await?;
         let (device_addr, api_addr) = (device_listener.local_addr()?, api_listener.local_addr()?);
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::default());
-
-        let sockets = Arc::new(Sockets::new(Instant::now()));
-        let (groups, _) = Actor::spawn(None, Groups, (store.clone(), sockets.clone())).await?;
-        let (writes, writes_task) = Writes::start(store.clone());
         let verdicts = Verdicts::new(store.clone(), tokio::runtime::Handle::current());
         let files = ServerFiles {
             chain: config.device_certificate.clone(),
@@ -90,7 +80,9 @@ impl Node {
             files,
             DeviceVerifier::new(verdicts.clone()),
         )?);
-        let mut background = JoinSet::new();
+
+        let sockets = Arc::new(Sockets::new(Instant::now()));
+        let (groups, _) = Actor::spawn(None, Groups, (store.clone(), sockets.clone())).await?;
         let dispatch = Dispatch {
             epoch: store.epoch(),
             sockets: sockets.clone(),
@@ -98,50 +90,29 @@ impl Node {
             verdicts: verdicts.clone(),
             tls: tls.clone(),
         };
-        let mark = store.mark().await.context("cannot read the change log")?;
-        if let Some(hints) = bus.subscribe() {
-            background.spawn(dispatch.clone().follow(hints));
-        }
-        background.spawn(dispatch.poll(store.clone(), mark));
-        background.spawn(sweep_forever(sockets.clone(), SWEEP_EVERY));
-        background.spawn(tick_groups(groups.clone()));
-
-        let links = links(config, device_addr)?;
+        let background = start_background(dispatch, &store, &*bus).await?;
+        let (writes, writes_task) = Writes::start(store.clone());
+        let supervisors = SocketSupervisors::start().await?;
         let context = Context::new(
             config.node_name.as_str().into(),
             store.clone(),
             writes,
             sockets.clone(),
             groups.clone(),
-            links.clone(),
+            links(config, device_addr)?,
         );
-        let supervisors = SocketSupervisors::start().await?;
-        let edge = Arc::new(Edge {
-            tls: tls.config(),
-            policy: HeadPolicy {
-                origins: config.device_origins.clone(),
-                ..HeadPolicy::default()
-            },
+        let edge = edge(
+            config,
+            context,
+            &blobs,
+            tls.config(),
             verdicts,
-            supervisors: supervisors.clone(),
-            downloads: Arc::new(DownloadService::new(
-                links,
-                Arc::new(StoredFirmware(store.clone())),
-                blobs.clone(),
-            )),
-            context: Arc::new(context),
-        });
+            &supervisors,
+        );
         let stop = CancellationToken::new();
         let mut listeners = JoinSet::new();
         listeners.spawn(edge.run(device_listener, stop.clone()));
-        let clock = Arc::new(wall_clock);
-        let router = api::router(ApiState::new(
-            store,
-            bus,
-            blobs,
-            clock,
-            ApiLimits::default(),
-        ));
+        let router = operators_api(config, store, bus, blobs);
         let api_tls = config.api_certificate.clone().zip(config.api_key.clone());
         api::serve::start(&mut listeners, api_listener, router, api_tls, stop.clone())?;
         info!(node = config.node_name, device = %device_addr, api = %api_addr, "ready");
@@ -206,6 +177,76 @@ impl Node {
         }
         info!("stopped");
     }
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let store = SqliteStore::open(&config.database())
+        .await
+        .context("cannot open the database")?;
+    store
+        .start_node(&config.node_name)
+        .await
+        .context("cannot enter the node in the database")?;
+    Ok(Arc::new(store))
+}
+
+/// Starts what hands hints to actors and what wakes them on time.
+async fn start_background(
+    dispatch: Dispatch,
+    store: &Arc<dyn Store>,
+    bus: &dyn Bus,
+) -> anyhow::Result<JoinSet<()>> {
+    let mut tasks = JoinSet::new();
+    let mark = store.mark().await.context("cannot read the change log")?;
+    if let Some(hints) = bus.subscribe() {
+        tasks.spawn(dispatch.clone().follow(hints));
+    }
+    tasks.spawn(sweep_forever(dispatch.sockets.clone(), SWEEP_EVERY));
+    tasks.spawn(tick_groups(dispatch.groups.clone()));
+    tasks.spawn(dispatch.poll(store.clone(), mark));
+    Ok(tasks)
+}
+
+fn edge(
+    config: &Config,
+    context: Context,
+    blobs: &Blobs,
+    tls: Arc<ServerConfig>,
+    verdicts: Arc<Verdicts>,
+    supervisors: &Arc<SocketSupervisors>,
+) -> Arc<Edge> {
+    let index = Arc::new(StoredFirmware(context.store.clone()));
+    let downloads = DownloadService::new(context.links.clone(), index, blobs.clone());
+    Arc::new(Edge {
+        tls,
+        policy: HeadPolicy {
+            origins: config.device_origins.clone(),
+            ..HeadPolicy::default()
+        },
+        verdicts,
+        supervisors: supervisors.clone(),
+        downloads: Arc::new(downloads),
+        context: Arc::new(context),
+    })
+}
+
+fn operators_api(
+    config: &Config,
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    blobs: Blobs,
+) -> Router {
+    let limits = ApiLimits {
+        firmware_bytes_max: config.firmware_bytes_max,
+        ..ApiLimits::default()
+    };
+    api::router(ApiState::new(
+        store,
+        bus,
+        blobs,
+        Arc::new(wall_clock),
+        limits,
+    ))
 }
 
 async fn bind(addr: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {

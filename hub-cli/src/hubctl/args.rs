@@ -46,7 +46,7 @@ pub(crate) struct Options {
     #[arg(short, long, global = true, value_enum, default_value = "table")]
     pub(crate) output: Format,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Area,
 }
 
 /// Where the hub is and who calls.
@@ -83,7 +83,7 @@ pub(crate) enum Format {
 }
 
 #[derive(Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum Area {
     /// Orgs (needs a root token).
     #[command(subcommand)]
     Org(OrgCommand),

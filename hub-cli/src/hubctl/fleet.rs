@@ -69,12 +69,8 @@ pub(crate) async fn device(
         ),
         DeviceCommand::Command { at, device, give } => {
             let body = command_create(give)?;
-            output.one(
-                client
-                    .command_device(&at.org, &at.product, &device, &body)
-                    .await?,
-                COMMAND,
-            )
+            let given = client.command_device(&at.org, &at.product, &device, &body);
+            output.one(given.await?, COMMAND)
         }
         DeviceCommand::Commands { at, name, page } => output.list(
             client
@@ -87,15 +83,10 @@ pub(crate) async fn device(
             CERTIFICATE,
         ),
         DeviceCommand::Pin { at, name, file } => {
-            let body = api::CertificateCreate {
-                certificate_pem: text_of(&file)?,
-            };
-            output.one(
-                client
-                    .pin_certificate(&at.org, &at.product, &name, &body)
-                    .await?,
-                CERTIFICATE,
-            )
+            let certificate_pem = text_of(&file)?;
+            let body = api::CertificateCreate { certificate_pem };
+            let pinned = client.pin_certificate(&at.org, &at.product, &name, &body);
+            output.one(pinned.await?, CERTIFICATE)
         }
         DeviceCommand::RevokeCertificate { at, name, sha256 } => output.one(
             client
@@ -147,12 +138,8 @@ pub(crate) async fn group(
         ),
         GroupCommand::Add { at, name, devices } => {
             let body = api::MembersAdd { devices };
-            output.one(
-                client
-                    .add_members(&at.org, &at.product, &name, &body)
-                    .await?,
-                ADDED,
-            )
+            let added = client.add_members(&at.org, &at.product, &name, &body);
+            output.one(added.await?, ADDED)
         }
         GroupCommand::Remove { at, name, device } => {
             client
@@ -168,12 +155,8 @@ pub(crate) async fn group(
         ),
         GroupCommand::Command { at, group, give } => {
             let body = command_create(give)?;
-            output.one(
-                client
-                    .command_group(&at.org, &at.product, &group, &body)
-                    .await?,
-                COMMAND,
-            )
+            let given = client.command_group(&at.org, &at.product, &group, &body);
+            output.one(given.await?, COMMAND)
         }
         GroupCommand::Commands { at, name, page } => output.list(
             client

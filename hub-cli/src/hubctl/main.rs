@@ -7,7 +7,7 @@ mod output;
 mod tenant;
 mod trust;
 
-use args::{Command, Options};
+use args::{Area, Options};
 use clap::Parser;
 use hub_cli::{Client, ClientError, ClientOptions};
 use output::Output;
@@ -78,18 +78,18 @@ async fn run(options: Options) -> Result<(), Failure> {
     })?;
     let output = Output::new(options.output);
     match options.command {
-        Command::Org(command) => tenant::org(&client, &output, command).await,
-        Command::Product(command) => tenant::product(&client, &output, command).await,
-        Command::Token(command) => tenant::token(&client, &output, command).await,
-        Command::Device(command) => fleet::device(&client, &output, command).await,
-        Command::Group(command) => fleet::group(&client, &output, command).await,
-        Command::Command(command) => fleet::command(&client, &output, command).await,
-        Command::Connections { org, page } => output.list(
+        Area::Org(command) => tenant::org(&client, &output, command).await,
+        Area::Product(command) => tenant::product(&client, &output, command).await,
+        Area::Token(command) => tenant::token(&client, &output, command).await,
+        Area::Device(command) => fleet::device(&client, &output, command).await,
+        Area::Group(command) => fleet::group(&client, &output, command).await,
+        Area::Command(command) => fleet::command(&client, &output, command).await,
+        Area::Connections { org, page } => output.list(
             client.connections(&org.org, &page.into()).await?,
             output::CONNECTION,
         ),
-        Command::Ca(command) => trust::ca(&client, &output, command).await,
-        Command::Key(command) => trust::key(&client, &output, command).await,
-        Command::Firmware(command) => trust::firmware(&client, &output, command).await,
+        Area::Ca(command) => trust::ca(&client, &output, command).await,
+        Area::Key(command) => trust::key(&client, &output, command).await,
+        Area::Firmware(command) => trust::firmware(&client, &output, command).await,
     }
 }

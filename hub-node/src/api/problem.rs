@@ -3,7 +3,7 @@
 //! "Missing" and "another org's" are one value here, so that their answers are equal to the byte.
 
 use crate::store::StoreError;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hub_core::limits::API_RETRY_AFTER_S;
@@ -188,11 +188,8 @@ impl IntoResponse for Refused {
             Self::Unavailable { .. } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(API_RETRY_AFTER_S));
             }
-            Self::MethodNotAllowed => {
-                // The router adds the methods the route does have.
-                headers.remove(ALLOW);
-            }
             Self::BadRequest { .. }
+            | Self::MethodNotAllowed
             | Self::Forbidden { .. }
             | Self::NotFound { .. }
             | Self::NoRoute

@@ -49,7 +49,8 @@ pub(crate) enum SecretError {
 }
 
 impl SigningSecret {
-    /// Takes a secret that nodes share.
+    /// A secret that is known.
+    #[cfg(test)]
     pub(crate) fn from_bytes(bytes: [u8; SECRET_BYTES]) -> Self {
         Self(bytes)
     }

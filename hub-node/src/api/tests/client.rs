@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use hub_cli::{Client, ClientError, ClientOptions, PageOf};
 use hub_proto::api;
+use hub_proto::slug::Slug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -33,104 +34,65 @@ fn client(url: &str, token: &str) -> Client {
     .unwrap()
 }
 
+fn create<T>(make: impl FnOnce(Slug) -> T, name: &str) -> T {
+    make(name.parse().unwrap())
+}
+
+/// An org `acme` with the product `lamp` and three devices; its administrator.
+async fn fleet(hub: &Hub, url: &str) -> Client {
+    let root = client(url, &hub.root);
+    let org = create(|name| api::OrgCreate { name }, "acme");
+    root.create_org(&org).await.unwrap();
+    let (role, expires_at) = (api::Role::Admin, None);
+    let token = create(
+        |name| api::TokenCreate {
+            name,
+            role,
+            expires_at,
+        },
+        "ci",
+    );
+    let token = root.create_token("acme", &token).await.unwrap().token;
+    let admin = client(url, &token);
+    let product = create(|name| api::ProductCreate { name }, "lamp");
+    admin.create_product("acme", &product).await.unwrap();
+    for name in ["l1", "l2", "l3"] {
+        let device = create(|name| api::DeviceCreate { name }, name);
+        admin.create_device("acme", "lamp", &device).await.unwrap();
+    }
+    admin
+}
+
 #[tokio::test]
 async fn a_client_runs_a_fleet() {
     let hub = Hub::start().await;
     let (url, _guard) = serve(hub.router.clone()).await;
-    let root = client(&url, &hub.root);
-    root.create_org(&api::OrgCreate {
-        name: "acme".parse().unwrap(),
-    })
-    .await
-    .unwrap();
-    let token = api::TokenCreate {
-        name: "ci".parse().unwrap(),
-        role: api::Role::Admin,
-        expires_at: None,
-    };
-    let token = root.create_token("acme", &token).await.unwrap().token;
-    let admin = client(&url, &token);
-    admin
-        .create_product(
-            "acme",
-            &api::ProductCreate {
-                name: "lamp".parse().unwrap(),
-            },
-        )
-        .await
-        .unwrap();
-    for name in ["l1", "l2", "l3"] {
-        admin
-            .create_device(
-                "acme",
-                "lamp",
-                &api::DeviceCreate {
-                    name: name.parse().unwrap(),
-                },
-            )
-            .await
-            .unwrap();
-    }
-    let group = api::GroupCreate {
-        name: "beta".parse().unwrap(),
-        priority: 1,
-    };
+    let admin = fleet(&hub, &url).await;
+    let group = create(|name| api::GroupCreate { name, priority: 1 }, "beta");
     admin.create_group("acme", "lamp", &group).await.unwrap();
     let members = api::MembersAdd {
         devices: vec!["l1".parse().unwrap(), "l2".parse().unwrap()],
     };
-    assert_eq!(
-        admin
-            .add_members("acme", "lamp", "beta", &members)
-            .await
-            .unwrap()
-            .added,
-        2
-    );
-    let give = api::CommandCreate {
-        name: "reboot".parse().unwrap(),
-        args: None,
-        ttl_s: Some(60),
-    };
-    let command = admin
-        .command_group("acme", "lamp", "beta", &give)
-        .await
-        .unwrap();
-    let executions = admin
-        .executions("acme", command.id, &PageOf::default())
-        .await
-        .unwrap();
-    assert_eq!(executions.items.len(), 2);
-    let first = admin
-        .devices(
-            "acme",
-            "lamp",
-            &PageOf {
-                limit: Some(2),
-                cursor: None,
-            },
-        )
-        .await
-        .unwrap();
-    let rest = PageOf {
+    let added = admin.add_members("acme", "lamp", "beta", &members).await;
+    assert_eq!(added.unwrap().added, 2);
+    let (args, ttl_s) = (None, Some(60));
+    let give = create(|name| api::CommandCreate { name, args, ttl_s }, "reboot");
+    let command = admin.command_group("acme", "lamp", "beta", &give).await;
+    let id = command.unwrap().id;
+    let executions = admin.executions("acme", id, &PageOf::default()).await;
+    assert_eq!(executions.unwrap().items.len(), 2);
+    let mut page = PageOf {
         limit: Some(2),
-        cursor: first.next_cursor,
+        cursor: None,
     };
-    assert_eq!(
-        admin
-            .devices("acme", "lamp", &rest)
-            .await
-            .unwrap()
-            .items
-            .len(),
-        1
-    );
+    let first = admin.devices("acme", "lamp", &page).await.unwrap();
+    page.cursor = first.next_cursor;
+    let rest = admin.devices("acme", "lamp", &page).await.unwrap();
+    assert_eq!((first.items.len(), rest.items.len()), (2, 1));
 
     let refused = admin.device("acme", "lamp", "l/9?x").await.unwrap_err();
-    assert_eq!(
-        (refused.status(), refused.code()),
-        (Some(404), Some("not_found"))
-    );
+    let seen = (refused.status(), refused.code());
+    assert_eq!(seen, (Some(404), Some("not_found")));
     let stranger = client(&url, "hub_x").org("acme").await.unwrap_err();
     assert_eq!(stranger.status(), Some(401));
 }
@@ -164,7 +126,7 @@ async fn a_client_uploads_a_file_as_a_stream() {
         .resource(
             "image",
             (0..300_000_u32)
-                .map(|i| (i * 7919 >> 5) as u8)
+                .map(|i| ((i * 7919) >> 5) as u8)
                 .collect::<Vec<_>>(),
         )
         .to_vec(&key)

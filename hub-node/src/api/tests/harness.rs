@@ -20,6 +20,9 @@ use std::time::SystemTime;
 use tokio::sync::mpsc::Receiver;
 use tower::ServiceExt;
 
+/// Status, headers and body of an answer.
+type Shown = (StatusCode, Vec<(String, Vec<u8>)>, Vec<u8>);
+
 /// An answer, read whole.
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
@@ -35,7 +38,7 @@ impl Reply {
     }
 
     /// What a caller can tell two answers apart by, besides the request's own id.
-    pub(super) fn shown(&self) -> (StatusCode, Vec<(String, Vec<u8>)>, Vec<u8>) {
+    pub(super) fn shown(&self) -> Shown {
         let mut headers: Vec<_> = self
             .headers
             .iter()

@@ -24,7 +24,7 @@ async fn post(
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_400_and_what_cannot_be_accepted_422() {
+async fn what_cannot_be_read_is_400() {
     let hub = Hub::start().await;
     let own = tenant(&hub, "a").await;
     let json = Some("application/json; charset=utf-8");
@@ -52,7 +52,14 @@ async fn what_cannot_be_read_is_400_and_what_cannot_be_accepted_422() {
         post(&hub, &path, &own.operator, json, deep).await.status,
         StatusCode::BAD_REQUEST
     );
+}
 
+#[tokio::test]
+async fn what_cannot_be_accepted_is_422_with_its_field() {
+    let hub = Hub::start().await;
+    let own = tenant(&hub, "a").await;
+    let json = Some("application/json; charset=utf-8");
+    let path = own.device("/commands");
     let long = format!(
         "{{\"name\":\"a\",\"args\":{{\"x\":\"{}\"}}}}",
         "y".repeat(16 * 1024)
@@ -86,6 +93,13 @@ async fn what_cannot_be_read_is_400_and_what_cannot_be_accepted_422() {
             reply.body
         );
     }
+}
+
+#[tokio::test]
+async fn a_target_is_written_out_and_a_body_is_json() {
+    let hub = Hub::start().await;
+    let own = tenant(&hub, "a").await;
+    let path = own.device("/commands");
     for (path, body, pointer) in [
         (own.device("/target"), "{}", ""),
         (own.device("/target"), "{\"firmware\":\"x\"}", "/firmware"),

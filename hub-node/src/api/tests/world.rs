@@ -132,6 +132,43 @@ pub(super) async fn firmware(hub: &Hub, org: i64, product: &str, uuid: &str, key
         .unwrap();
 }
 
+/// What an org trusts.
+struct Trusted {
+    authority_id: String,
+    /// SHA-256 of the device's certificate.
+    pinned: String,
+    /// Another certificate of the same authority.
+    spare_pem: String,
+}
+
+/// Registers an authority and pins a certificate of it to `device-{tag}`.
+async fn trusted(hub: &Hub, tag: &str, org: &str, devices: &str) -> Trusted {
+    let now = OffsetDateTime::now_utc();
+    let authority = Authority::generate(&format!("ca-{tag}"), now).unwrap();
+    let issue = |name: String| {
+        let issued = authority.device(&name.parse().unwrap(), 30, now);
+        issued.unwrap().certificate_pem
+    };
+    let codes = format!("{org}/ca-registrations");
+    let code = hub.root("POST", &codes, Value::Null).await;
+    let code = code["code"].as_str().unwrap();
+    let body = json!({
+        "certificate_pem": authority.certificate().certificate_pem,
+        "verification_pem": registration_proof(&authority, code, now).unwrap(),
+    });
+    let registered = hub
+        .root("POST", &format!("{org}/ca-certificates"), body)
+        .await;
+    let body = json!({ "certificate_pem": issue(format!("device-{tag}")) });
+    let path = format!("{devices}device-{tag}/certificates");
+    let pinned = hub.root("POST", &path, body).await;
+    Trusted {
+        authority_id: id_text(&registered["id"]),
+        pinned: id_text(&pinned["sha256"]),
+        spare_pem: issue(format!("spare-{tag}")),
+    }
+}
+
 /// Makes an org with one of everything. `tag` makes its names its own.
 pub(super) async fn tenant(hub: &Hub, tag: &str) -> Tenant {
     let (org, product) = (format!("org-{tag}"), format!("product-{tag}"));
@@ -173,39 +210,7 @@ pub(super) async fn tenant(hub: &Hub, tag: &str) -> Tenant {
     let uuid = format!("0000000{}-0000-5000-8000-000000000001", seed[0] % 10);
     firmware(hub, org_id, &product, &uuid, key["id"].as_i64().unwrap()).await;
 
-    let now = OffsetDateTime::now_utc();
-    let authority = Authority::generate(&format!("ca-{tag}"), now).unwrap();
-    let code = hub
-        .root("POST", &at("/ca-registrations"), Value::Null)
-        .await["code"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let registered = hub
-        .root(
-            "POST",
-            &at("/ca-certificates"),
-            json!({
-                "certificate_pem": authority.certificate().certificate_pem,
-                "verification_pem": registration_proof(&authority, &code, now).unwrap(),
-            }),
-        )
-        .await;
-    let issued = authority
-        .device(&device.parse().unwrap(), 30, now)
-        .unwrap()
-        .certificate_pem;
-    let pinned = hub
-        .root(
-            "POST",
-            &in_product(&format!("/devices/{device}/certificates")),
-            json!({ "certificate_pem": issued }),
-        )
-        .await;
-    let spare = authority
-        .device(&format!("spare-{tag}").parse().unwrap(), 30, now)
-        .unwrap()
-        .certificate_pem;
+    let trusted = trusted(hub, tag, &at(""), &in_product("/devices/")).await;
 
     let (admin, _) = token(hub, &org, "admin").await;
     let (operator, _) = token(hub, &org, "operator").await;
@@ -216,7 +221,7 @@ pub(super) async fn tenant(hub: &Hub, tag: &str) -> Tenant {
         ("device", device),
         ("group", group),
         ("uuid", uuid),
-        ("sha256", pinned["sha256"].as_str().unwrap().to_owned()),
+        ("sha256", trusted.pinned),
     ]);
     Tenant {
         admin,
@@ -224,10 +229,10 @@ pub(super) async fn tenant(hub: &Hub, tag: &str) -> Tenant {
         viewer,
         names,
         token_id,
-        authority_id: id_text(&registered["id"]),
+        authority_id: trusted.authority_id,
         key_id: id_text(&key["id"]),
         command_id: id_text(&command["id"]),
-        certificate_pem: spare,
+        certificate_pem: trusted.spare_pem,
     }
 }
 
