@@ -8,5 +8,8 @@
     reason = "a whole target of tests: a panic is a failed test"
 )]
 
+mod acts;
 mod harness;
+mod phoenix_client;
 mod rules;
+mod wire_rules;
