@@ -22,6 +22,8 @@ pub(crate) struct Crew {
     notes: mpsc::Receiver<Note>,
     /// Read the workers' pipes; end with the workers.
     readers: JoinSet<()>,
+    /// Said by a fast worker while a slow one was still busy with an order; at most two for each worker.
+    early: Vec<Note>,
     /// Commands that some device got a second time.
     pub(crate) repeats: u64,
 }
@@ -48,6 +50,7 @@ impl Crew {
             workers: Vec::new(),
             notes,
             readers: JoinSet::new(),
+            early: Vec::new(),
             repeats: 0,
         };
         let mut first = 0;
@@ -102,7 +105,7 @@ impl Crew {
                 Note::Done => left -= 1,
                 Note::Repeated => self.repeats += 1,
                 Note::Failed(what) => bail!("a worker failed: {what}"),
-                Note::Delivered(_) | Note::Acked(_) => {}
+                note @ (Note::Delivered(_) | Note::Acked(_)) => self.early.push(note),
             }
         }
         Ok(())
@@ -149,7 +152,11 @@ impl Crew {
         let mut whole = [None; 2];
         while left != [0, 0] {
             let patience = deadline.saturating_duration_since(Instant::now());
-            let (kind, span) = match self.note(patience).await? {
+            let note = match self.early.pop() {
+                Some(note) => note,
+                None => self.note(patience).await?,
+            };
+            let (kind, span) = match note {
                 Note::Delivered(span) => (0, span),
                 Note::Acked(span) => (1, span),
                 Note::Failed(what) => bail!("a worker failed: {what}"),
@@ -183,6 +190,7 @@ impl Crew {
             workers,
             notes,
             mut readers,
+            early: _,
             repeats: _,
         } = self;
         // What they say about their lost connections is of no interest any more.
