@@ -37,6 +37,9 @@ pub(crate) struct MemoryReport {
     pub(crate) idle: Memory,
     /// Idle again after all commands.
     pub(crate) after: Memory,
+    pub(crate) rss_kib_per_device: f64,
+    pub(crate) pss_kib_per_device: f64,
+    pub(crate) rss_kib_per_device_after: f64,
 }
 
 /// What it costs that a device comes.
@@ -121,23 +124,21 @@ pub(crate) fn micros_each(cpu: Duration, count: u64) -> f64 {
 }
 
 impl MemoryReport {
-    fn each(self, devices: u32, of: fn(Memory) -> u64, at: Memory) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "kibibytes are far below 2^52")]
-        let (now, before) = (of(at) as f64, of(self.before) as f64);
-        (now - before) / f64::from(devices)
-    }
-
-    /// KiB of resident set that each idle device added.
-    pub(crate) fn rss_kib_per_device(self, devices: u32) -> f64 {
-        self.each(devices, |memory| memory.rss_kib, self.idle)
-    }
-
-    fn pss_kib_per_device(self, devices: u32) -> f64 {
-        self.each(devices, |memory| memory.pss_kib, self.idle)
-    }
-
-    fn rss_kib_per_device_after(self, devices: u32) -> f64 {
-        self.each(devices, |memory| memory.rss_kib, self.after)
+    /// Of three readings, in this order.
+    pub(crate) fn new([before, idle, after]: [Memory; 3], devices: u32) -> Self {
+        let each = |of: fn(Memory) -> u64, at: Memory| {
+            #[expect(clippy::cast_precision_loss, reason = "kibibytes are far below 2^52")]
+            let (now, start) = (of(at) as f64, of(before) as f64);
+            (now - start) / f64::from(devices)
+        };
+        Self {
+            before,
+            idle,
+            after,
+            rss_kib_per_device: each(|memory| memory.rss_kib, idle),
+            pss_kib_per_device: each(|memory| memory.pss_kib, idle),
+            rss_kib_per_device_after: each(|memory| memory.rss_kib, after),
+        }
     }
 }
 
@@ -171,22 +172,35 @@ impl Report {
     }
 
     fn rows(&self) -> Vec<(&'static str, String)> {
-        let kib = |value: f64| format!("{value:.1} KiB");
-        let us = |value: f64| format!("{value:.1} us");
-        let ms = |of: Percentiles| format!("{:.0} / {:.0} ms", of.p50, of.p99);
-        let (memory, devices) = (self.memory, self.devices);
-        let mut rows = vec![
-            (
-                "RSS per idle device",
-                kib(memory.rss_kib_per_device(devices)),
-            ),
-            (
-                "PSS per idle device",
-                kib(memory.pss_kib_per_device(devices)),
-            ),
+        let mut rows = self.idle_rows();
+        let (held, acked) = (&self.held, &self.acked);
+        rows.push((
+            "delivery alone: CPU per delivered message",
+            us(held.cpu_us_per_delivery),
+        ));
+        rows.push((
+            "  and per acknowledgement, committed and answered",
+            us(held.cpu_us_per_ack),
+        ));
+        rows.extend(held.times.rows());
+        rows.push((
+            "acknowledged at once: CPU per delivery with its acknowledgement",
+            us(acked.cpu_us_per_delivery),
+        ));
+        rows.extend(acked.times.rows());
+        let repeats = self.repeats.to_string();
+        rows.push(("commands that a device got more than once", repeats));
+        rows
+    }
+
+    fn idle_rows(&self) -> Vec<(&'static str, String)> {
+        let (memory, arrival, idle) = (self.memory, self.arrival, self.idle);
+        vec![
+            ("RSS per idle device", kib(memory.rss_kib_per_device)),
+            ("PSS per idle device", kib(memory.pss_kib_per_device)),
             (
                 "RSS per device, idle again after all commands",
-                kib(memory.rss_kib_per_device_after(devices)),
+                kib(memory.rss_kib_per_device_after),
             ),
             (
                 "RSS of the node without devices",
@@ -194,64 +208,50 @@ impl Report {
             ),
             (
                 "CPU per set-up: handshake, upgrade, device join, group join",
-                us(self.arrival.cpu_us),
+                us(arrival.cpu_us),
             ),
             (
                 "CPU per first contact: handshake, upgrade, registration, join, close",
-                us(self.arrival.first_contact_cpu_us),
+                us(arrival.first_contact_cpu_us),
+            ),
+            ("set-ups per second", format!("{:.0}", arrival.per_second)),
+            (
+                "idle CPU, all devices together, share of one core",
+                format!("{:.2} %", idle.cpu_percent),
             ),
             (
-                "set-ups per second",
-                format!("{:.0}", self.arrival.per_second),
-            ),
-            (
-                "idle CPU of all devices together, share of one core",
-                format!("{:.2} %", self.idle.cpu_percent),
-            ),
-            (
-                "idle CPU of the node without devices, share of one core",
-                format!("{:.2} %", self.idle.empty_node_cpu_percent),
+                "idle CPU without devices, share of one core",
+                format!("{:.2} %", idle.empty_node_cpu_percent),
             ),
             (
                 "idle CPU per device and minute",
-                us(self.idle.cpu_us_per_device_minute),
+                us(idle.cpu_us_per_device_minute),
             ),
-            (
-                "delivery alone: CPU per delivered message",
-                us(self.held.cpu_us_per_delivery),
-            ),
-            (
-                "  and per acknowledgement, committed and answered",
-                us(self.held.cpu_us_per_ack),
-            ),
-        ];
-        let series = [
-            ("  API answered, p50 / p99", |times: &Times| {
-                times.api_answered_ms
-            }),
-            ("  first delivery, p50 / p99", |times: &Times| {
-                times.first_delivery_ms
-            }),
-            ("  last delivery, p50 / p99", |times: &Times| {
-                times.last_delivery_ms
-            }),
+        ]
+    }
+}
+
+impl Times {
+    fn rows(&self) -> [(&'static str, String); 4] {
+        let ms = |of: Percentiles| format!("{:.0} / {:.0} ms", of.p50, of.p99);
+        [
+            ("  API answered, p50 / p99", ms(self.api_answered_ms)),
+            ("  first delivery, p50 / p99", ms(self.first_delivery_ms)),
+            ("  last delivery, p50 / p99", ms(self.last_delivery_ms)),
             (
                 "  last acknowledgement answered, p50 / p99",
-                |times: &Times| times.last_ack_ms,
+                ms(self.last_ack_ms),
             ),
-        ];
-        rows.extend(series.map(|(what, of)| (what, ms(of(&self.held.times)))));
-        rows.push((
-            "acknowledged at once: CPU per delivery with its acknowledgement",
-            us(self.acked.cpu_us_per_delivery),
-        ));
-        rows.extend(series.map(|(what, of)| (what, ms(of(&self.acked.times)))));
-        rows.push((
-            "commands that a device got more than once",
-            self.repeats.to_string(),
-        ));
-        rows
+        ]
     }
+}
+
+fn kib(value: f64) -> String {
+    format!("{value:.1} KiB")
+}
+
+fn us(value: f64) -> String {
+    format!("{value:.1} us")
 }
 
 /// Arguments of a command: an object of [`ARGS_BYTES`] bytes.

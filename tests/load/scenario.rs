@@ -98,11 +98,7 @@ impl IdleAndFanout {
             },
             node_log: self.node_log.clone(),
             args_bytes: ARGS_BYTES,
-            memory: MemoryReport {
-                before,
-                idle,
-                after,
-            },
+            memory: MemoryReport::new([before, idle, after], devices),
             arrival,
             idle: idle_report,
             held,

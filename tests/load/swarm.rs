@@ -56,7 +56,7 @@ async fn obey(flags: &SwarmFlags) -> anyhow::Result<()> {
     let (kind, devices) = make(flags)?;
     let mut orders = listen();
     tell(&Note::Done);
-    let mut staying = JoinSet::new();
+    let mut staying = Staying::new();
     loop {
         let order = tokio::select! {
             order = orders.recv() => order,
@@ -145,7 +145,7 @@ async fn arrive(
             anyhow::Ok(joined)
         });
     }
-    let mut staying = JoinSet::new();
+    let mut staying = Staying::new();
     let total = u32::try_from(devices.len())?;
     while let Some(joined) = arrivals.join_next().await {
         let joined = joined??;
