@@ -96,3 +96,13 @@ async fn unless_interrupted(what: &IdleAndFanout) -> anyhow::Result<Report> {
         report = what.run() => report,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        super::Cli::command().debug_assert();
+    }
+}

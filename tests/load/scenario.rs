@@ -31,6 +31,7 @@ const COMMAND: &str = "identify";
 
 /// What to measure.
 #[derive(Clone, Debug, Args)]
+#[group(skip)]
 pub(crate) struct IdleAndFanout {
     /// How many devices connect.
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
