@@ -54,7 +54,11 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::IdleAndFanout { what, json } => measure(&what, json),
-        Command::Swarm(flags) => swarm::run(&flags),
+        // Why a worker failed is told to the measuring process, which says it once.
+        Command::Swarm(flags) => match swarm::run(&flags) {
+            Ok(()) => Ok(()),
+            Err(_) => return ExitCode::FAILURE,
+        },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

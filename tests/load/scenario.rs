@@ -12,7 +12,7 @@ use hub_proto::api::CommandCreate;
 use hub_proto::id::CommandId;
 use hub_tests::process::built;
 use indicatif::{ProgressBar, ProgressStyle};
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::value::RawValue;
 use tokio::time::sleep;
 
@@ -111,6 +111,8 @@ impl IdleAndFanout {
     /// Whether so many sockets fit into the node's process and into each worker's.
     fn check(&self) -> anyhow::Result<()> {
         let (_, files) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        // What we may raise without asking; the node and the workers inherit it.
+        setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
         let sockets = files.saturating_sub(FILES_KEPT);
         if u64::from(self.devices) > sockets {
             bail!(
