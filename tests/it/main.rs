@@ -8,5 +8,6 @@
     reason = "a whole target of tests: a panic is a failed test"
 )]
 
+mod abuse;
 mod harness;
 mod rules;
