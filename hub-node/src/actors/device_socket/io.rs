@@ -97,7 +97,8 @@ impl SocketIo {
                 Incoming::Event(Event::Ponged(number))
             }
             Poll::Ready(Some(Ok(Message::Close(frame)))) => {
-                Incoming::Fault(answer_to_close(frame.as_ref()))
+                self.answer_close(now);
+                Incoming::Fault(reason_of_close(frame.as_ref()))
             }
             Poll::Ready(Some(Ok(
                 message @ (Message::Text(_) | Message::Binary(_) | Message::Frame(_)),
@@ -125,6 +126,16 @@ impl SocketIo {
             _ => return self.gone(),
         };
         Incoming::Fault(reason)
+    }
+
+    /// The device closed, and the library has its answer ready: nothing but that may follow.
+    fn answer_close(&mut self, now: Instant) {
+        self.outbox = Outbox::default();
+        self.closing = Some(Closing {
+            by: now + CLOSING_MAX,
+            said: false,
+            gone: false,
+        });
     }
 
     fn gone(&mut self) -> Incoming {
@@ -251,8 +262,9 @@ impl SocketIo {
     }
 }
 
-/// The device closed: echo its code when it may be sent, else say what was wrong with it (RFC 6455 §7.4).
-fn answer_to_close(frame: Option<&CloseFrame>) -> CloseReason {
+/// Why a socket ends that the device closed. The library echoes a code that may be sent and answers any other with 1002
+/// (RFC 6455 §7.4).
+fn reason_of_close(frame: Option<&CloseFrame>) -> CloseReason {
     match frame {
         Some(frame) if !frame.code.is_allowed() => CloseReason::ProtocolError,
         Some(_) | None => CloseReason::Normal,
