@@ -257,7 +257,8 @@ async fn case_21_and_22_names_and_keys_do_not_cross_orgs() -> anyhow::Result<()>
     // 22: one key is one device, wherever it was first.
     let (mine, copy) = zoo::one_key_two_authorities(&hub.devices, &theirs, "copied")?;
     Joined::open(hub, &mine).await?;
-    is_refused(hub, &copy, AlertDescription::UnknownCA).await?;
+    let reason = upgrade_refused(hub, &hub.dialer(&copy)?, 403).await?;
+    assert_eq!(reason, "unknown_certificate");
     assert!(hub.root.device(OTHER, PRODUCT, "copied").await.is_err());
     scene.neighbour_is_served().await
 }
@@ -277,8 +278,8 @@ async fn case_23_a_doubtful_name_provisions_nobody_and_identifies_nobody() -> an
     ] {
         // The neighbour's name in disguise.
         let leaf = specimen.make(&hub.devices, "neighbour")?;
-        let alert = refusal(hub, &leaf, Version::Tls13).await?;
-        assert_eq!(alert, Some(AlertDescription::UnknownCA), "{specimen:?}");
+        let reason = upgrade_refused(hub, &hub.dialer(&leaf)?, 403).await?;
+        assert_eq!(reason, "bad_identifier", "{specimen:?}");
     }
     let authority = hub.api.authority(ORG, registered.id).await?;
     assert_eq!(authority.provisioned, 0);
@@ -317,10 +318,18 @@ async fn case_25_and_26_what_is_no_authority_of_the_uploader_is_not_registered()
     let junk = "-----BEGIN CERTIFICATE-----\n".to_owned() + &"QUJD\n".repeat(20_000);
     let cases = [
         // 25: somebody else's, or with a proof for another code.
-        ("/verification_pem", honest.pem(), stranger.proof(&code)?.pem()),
+        (
+            "/verification_pem",
+            honest.pem(),
+            stranger.proof(&code)?.pem(),
+        ),
         ("/verification_pem", honest.pem(), honest.pem()),
         // 26: no authority, over its time, two at once, too large.
-        ("/certificate_pem", flagless.pem(), flagless.proof(&code)?.pem()),
+        (
+            "/certificate_pem",
+            flagless.pem(),
+            flagless.proof(&code)?.pem(),
+        ),
         (
             "/certificate_pem",
             zoo::expired_authority("old")?.pem(),
@@ -328,7 +337,11 @@ async fn case_25_and_26_what_is_no_authority_of_the_uploader_is_not_registered()
         ),
         ("/certificate_pem", two, honest.proof(&code)?.pem()),
         ("/certificate_pem", junk, honest.proof(&code)?.pem()),
-        ("/certificate_pem", honest.key_pem(), honest.proof(&code)?.pem()),
+        (
+            "/certificate_pem",
+            honest.key_pem(),
+            honest.proof(&code)?.pem(),
+        ),
     ];
     for (pointer, certificate_pem, verification_pem) in cases {
         let body = AuthorityCreate {
@@ -347,8 +360,12 @@ async fn case_25_and_26_what_is_no_authority_of_the_uploader_is_not_registered()
         verification_pem: honest.proof(&"0".repeat(code.len()))?.pem(),
         provision: None,
     };
-    let error = hub.api.create_authority(ORG, &wrong_code).await.unwrap_err();
-    assert_eq!(error.status(), Some(422), "{error}");
+    let error = hub
+        .api
+        .create_authority(ORG, &wrong_code)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Some("code_unknown"), "{error}");
     // Larger than any body may be: not even read.
     let huge = AuthorityCreate {
         certificate_pem: "A".repeat(2 * 1024 * 1024),

@@ -62,7 +62,9 @@ async fn case_32_what_two_readers_could_frame_differently_is_refused() -> anyhow
         base()
             .with("content-length", "4")
             .with("content-length", "0"),
-        base().with("transfer-encoding", "chunked").body(smuggled.clone()),
+        base()
+            .with("transfer-encoding", "chunked")
+            .body(smuggled.clone()),
         base()
             .with("content-length", &smuggled.len().to_string())
             .body(smuggled),

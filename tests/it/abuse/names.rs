@@ -47,7 +47,10 @@ async fn case_76_to_82_odd_names_in_topics_are_other_topics_and_harm_none() -> a
         assert_eq!(reply.response()["reason"], reason, "{name:?}");
     }
     // The group itself is there all the same.
-    let reply = rogue.socket.join(&group("field"), json!({}), PATIENCE).await?;
+    let reply = rogue
+        .socket
+        .join(&group("field"), json!({}), PATIENCE)
+        .await?;
     assert_eq!(reply.status(), Some("ok"));
     scene.neighbour_is_served().await
 }
@@ -86,8 +89,23 @@ async fn case_76_to_83_odd_names_are_refused_when_something_is_created() -> anyh
         scene.hub.node.api_addr()
     );
     let odd = [
-        "a:b", "..", "a/b", "%2f", "*", "#", "a\nb", "\u{1b}[0m", "\"", "e\u{301}", "", " ",
-        "device", "phx_join", "Console", "'; DROP TABLE device; --", "{{7*7}}",
+        "a:b",
+        "..",
+        "a/b",
+        "%2f",
+        "*",
+        "#",
+        "a\nb",
+        "\u{1b}[0m",
+        "\"",
+        "e\u{301}",
+        "",
+        " ",
+        "device",
+        "phx_join",
+        "Console",
+        "'; DROP TABLE device; --",
+        "{{7*7}}",
     ];
     let mut names: Vec<String> = odd.into_iter().map(str::to_owned).collect();
     names.push("n".repeat(129));

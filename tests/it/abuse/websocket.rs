@@ -122,7 +122,10 @@ async fn case_45_fragments_out_of_order_close_1002() -> anyhow::Result<()> {
     for frames in [
         vec![Frame::new(Opcode::Continuation, "of nothing")],
         vec![Frame::text("[").unfinished(), Frame::text("]")],
-        vec![Frame::text("[").unfinished(), Frame::new(Opcode::Binary, "]")],
+        vec![
+            Frame::text("[").unfinished(),
+            Frame::new(Opcode::Binary, "]"),
+        ],
     ] {
         closes(&scene, &frames, 1002).await?;
     }
@@ -205,7 +208,10 @@ async fn case_49_a_flood_of_pings_closes_1008() -> anyhow::Result<()> {
     let mut rogue = scene.joined().await?;
     // A lively device is no flood.
     for _ in 0..PINGS_PER_SECOND_MAX / 2 {
-        rogue.socket.send_frame(&Frame::new(Opcode::Ping, "p")).await?;
+        rogue
+            .socket
+            .send_frame(&Frame::new(Opcode::Ping, "p"))
+            .await?;
     }
     rogue.is_kept().await?;
     let flood = async {
@@ -254,6 +260,11 @@ async fn case_50_and_51_half_open_and_half_closed_sockets_end_in_time() -> anyho
     ] {
         closes(&scene, &[frame], 1002).await?;
     }
+    // A proper close is echoed, and then nothing is cut off.
+    let mut polite = scene.joined().await?;
+    polite.socket.send_frame(&Frame::close(1000, "bye")).await?;
+    assert_eq!(polite.socket.expect_close(1000, PATIENCE).await?, "bye");
+    assert!(polite.socket.expect_end(CLOSING_MAX + LATE).await?);
     let mut reason = 1000_u16.to_be_bytes().to_vec();
     reason.extend([0xff, 0xfe]);
     let mut rogue = scene.joined().await?;
@@ -280,7 +291,8 @@ async fn case_50_and_51_half_open_and_half_closed_sockets_end_in_time() -> anyho
             turns.tick().await;
             anyhow::ensure!(since.elapsed() < CLOSING_MAX + LATE, "still open");
         }
-        let replied = |received: &Received| matches!(received, Received::Text(text) if text.contains("late"));
+        let replied =
+            |received: &Received| matches!(received, Received::Text(text) if text.contains("late"));
         assert!(!socket.record().iter().any(replied));
         Ok(())
     };
@@ -318,14 +330,22 @@ async fn case_52_who_never_reads_is_closed_4408_and_loses_nothing() -> anyhow::R
         let command = command(&scene.hub, "rogue", "logs", &args).await?;
         sent.insert(command.id.to_string());
     }
-    // Sent again twice, they are more than may wait for one device.
+    // It goes on talking, and the answers pile up behind the commands.
     let root = scene.hub.root.clone();
     let given_up = async {
-        let offline = async || {
-            let device = root.device(ORG, PRODUCT, "rogue").await.ok()?;
-            device.connection.is_none().then_some(())
-        };
-        wait::until("the deaf device is given up", 2 * PATIENCE, offline).await
+        let beat = Frame::text(r#"[null,"b","phoenix","heartbeat",{}]"#);
+        let mut turns = tokio::time::interval(Duration::from_millis(120));
+        wait::within("the deaf device is given up", 2 * PATIENCE, async {
+            loop {
+                turns.tick().await;
+                deaf.socket.send_frame(&beat).await?;
+                let device = root.device(ORG, PRODUCT, "rogue").await?;
+                if device.connection.is_none() {
+                    return Ok(());
+                }
+            }
+        })
+        .await
     };
     scene.while_served(given_up).await?;
     deaf.socket.expect_close(4408, PATIENCE).await?;

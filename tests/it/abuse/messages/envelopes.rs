@@ -17,8 +17,13 @@ async fn case_53_to_55_and_66_without_a_readable_ref_the_fifth_closes_4400() -> 
     let long_ref = format!(r#"["1","{}","device","x",{{}}]"#, "r".repeat(65));
     let unreadable = [
         // 53
-        "", "hello", "[", "\u{feff}[]", // 54
-        "[]", "{}", "7", // 55
+        "",
+        "hello",
+        "[",
+        "\u{feff}[]", // 54
+        "[]",
+        "{}",
+        "7", // 55
         r#"["1",[],"device","x",{}]"#,
         // 66
         &long_ref,
@@ -57,29 +62,85 @@ async fn case_53_to_63_with_a_readable_ref_the_answer_goes_there_and_the_socket_
     let device = |reference: &str| ("device", json!(reference));
     let cases = [
         // 53: cut short behind the ref.
-        (r#"["1","53","device","x",{"a":}]"#, device("53"), "bad_request"),
+        (
+            r#"["1","53","device","x",{"a":}]"#,
+            device("53"),
+            "bad_request",
+        ),
         // 54
         (r#"["1","54","device","x"]"#, device("54"), "bad_request"),
-        (r#"["1","55a","device","x",{},6]"#, device("55a"), "bad_request"),
-        (r#"{"topic":"device","event":"x","payload":{},"ref":"54b"}"#, device("54b"), "bad_request"),
+        (
+            r#"["1","55a","device","x",{},6]"#,
+            device("55a"),
+            "bad_request",
+        ),
+        (
+            r#"{"topic":"device","event":"x","payload":{},"ref":"54b"}"#,
+            device("54b"),
+            "bad_request",
+        ),
         // 55
-        (r#"["1","55",3,"x",{}]"#, ("phoenix", json!("55")), "bad_request"),
-        (r#"["1",55,"device",4,{}]"#, ("device", json!(55)), "bad_request"),
-        (r#"["1","55b","device","x",[]]"#, device("55b"), "bad_request"),
+        (
+            r#"["1","55",3,"x",{}]"#,
+            ("phoenix", json!("55")),
+            "bad_request",
+        ),
+        (
+            r#"["1",55,"device",4,{}]"#,
+            ("device", json!(55)),
+            "bad_request",
+        ),
+        (
+            r#"["1","55b","device","x",[]]"#,
+            device("55b"),
+            "bad_request",
+        ),
         // 56
         (&deep, device("56"), "bad_request"),
         // 57
-        (r#"["1","57","device","fwup_progress",{"value":1,"value":2}]"#, device("57"), "bad_request"),
+        (
+            r#"["1","57","device","fwup_progress",{"value":1,"value":2}]"#,
+            device("57"),
+            "bad_request",
+        ),
         // 58
-        (r#"["1","58","device","fwup_progress",{"value":1e400}]"#, device("58"), "bad_value"),
-        (r#"["1","58b","device","x",{"n":18446744073709551616}]"#, device("58b"), "bad_value"),
+        (
+            r#"["1","58","device","fwup_progress",{"value":1e400}]"#,
+            device("58"),
+            "bad_value",
+        ),
+        (
+            r#"["1","58b","device","x",{"n":18446744073709551616}]"#,
+            device("58b"),
+            "bad_value",
+        ),
         // 60, 61
-        (r#"["1","60","device","status_update",{"status":"\u0000"}]"#, device("60"), "bad_value"),
-        (r#"["1","61","device","status_update",{"status":"\ud800"}]"#, device("61"), "bad_value"),
+        (
+            r#"["1","60","device","status_update",{"status":"\u0000"}]"#,
+            device("60"),
+            "bad_value",
+        ),
+        (
+            r#"["1","61","device","status_update",{"status":"\ud800"}]"#,
+            device("61"),
+            "bad_value",
+        ),
         // 62
-        (r#"["1","62","nowhere","phx_join",{}]"#, ("nowhere", json!("62")), "unknown_topic"),
-        (r#"["1","62b","nowhere","x",{}]"#, ("nowhere", json!("62b")), "unknown_topic"),
-        (r#"[null,"62c","phoenix","x",{}]"#, ("phoenix", json!("62c")), "unknown_event"),
+        (
+            r#"["1","62","nowhere","phx_join",{}]"#,
+            ("nowhere", json!("62")),
+            "unknown_topic",
+        ),
+        (
+            r#"["1","62b","nowhere","x",{}]"#,
+            ("nowhere", json!("62b")),
+            "unknown_topic",
+        ),
+        (
+            r#"[null,"62c","phoenix","x",{}]"#,
+            ("phoenix", json!("62c")),
+            "unknown_event",
+        ),
         // 63: a channel that was never joined.
         (
             r#"["1","63","group:acme:sensor:x","rebooting",{}]"#,
@@ -114,7 +175,9 @@ async fn case_53_to_63_with_a_readable_ref_the_answer_goes_there_and_the_socket_
 async fn case_58_and_59_progress_that_is_none_changes_nothing() -> anyhow::Result<()> {
     let mut scene = Scene::start().await?;
     let mut rogue = scene.joined().await?;
-    let reply = rogue.ask("status_update", json!({"status": "started"})).await?;
+    let reply = rogue
+        .ask("status_update", json!({"status": "started"}))
+        .await?;
     assert_eq!(reply.status(), Some("ok"));
     let reply = rogue.ask("fwup_progress", json!({"value": 40})).await?;
     assert_eq!(reply.status(), Some("ok"));
@@ -176,7 +239,10 @@ async fn case_69_a_flood_of_messages_is_slowed_down_and_then_closed_1008() -> an
     assert_eq!(code, 1008);
     assert!(since.elapsed() >= FLOOD_MAX, "slowed down first");
     // The burst and ten a second, never the flood.
-    assert!(answered_at_once <= MESSAGES_BURST + 20, "{answered_at_once}");
+    assert!(
+        answered_at_once <= MESSAGES_BURST + 20,
+        "{answered_at_once}"
+    );
     assert!(answered < 300, "{answered}");
     Ok(())
 }

@@ -53,7 +53,11 @@ async fn case_64_a_second_join_of_a_topic_replaces_the_first() -> anyhow::Result
         args: None,
         ttl_s: None,
     };
-    scene.hub.api.command_group(ORG, PRODUCT, "field", &body).await?;
+    scene
+        .hub
+        .api
+        .command_group(ORG, PRODUCT, "field", &body)
+        .await?;
     let push = rogue.socket.expect_push("identify", PATIENCE).await?;
     assert_eq!(push.join_ref, rogue.join_ref, "under the newest join");
     assert_eq!(push.payload["id"], sent.id.to_string());
@@ -123,7 +127,8 @@ async fn case_67_a_leave_while_the_join_runs_leaves_no_ghost() -> anyhow::Result
         let mut back = Joined::join(rogue).await?;
         let push = back.socket.expect_push("identify", PATIENCE).await?;
         assert_eq!(push.payload["id"], left.id.to_string());
-        back.ask("command_ack", json!({"id": left.id.to_string()})).await?;
+        back.ask("command_ack", json!({"id": left.id.to_string()}))
+            .await?;
     }
     scene.neighbour_is_served().await
 }
@@ -158,7 +163,11 @@ async fn case_73_success_claimed_and_never_shown_is_offered_less_and_less() -> a
     let target = TargetSet {
         firmware: Some(uuid.parse()?),
     };
-    scene.hub.api.target_device(ORG, PRODUCT, "rogue", &target).await?;
+    scene
+        .hub
+        .api
+        .target_device(ORG, PRODUCT, "rogue", &target)
+        .await?;
     for _ in 0..OFFERS_FREE {
         let mut liar = scene.joined().await?;
         let offer = liar.socket.expect_push("firmware_update", PATIENCE).await?;
@@ -170,7 +179,10 @@ async fn case_73_success_claimed_and_never_shown_is_offered_less_and_less() -> a
     }
     let mut liar = scene.joined().await?;
     let heard = liar.socket.before_heartbeat(PATIENCE).await?;
-    assert!(heard.iter().all(|m| m.event != "firmware_update"), "{heard:?}");
+    assert!(
+        heard.iter().all(|m| m.event != "firmware_update"),
+        "{heard:?}"
+    );
     // Everything else goes on, and a new decision starts again at once.
     command(&scene.hub, "rogue", "identify", &json!({})).await?;
     liar.socket.expect_push("identify", PATIENCE).await?;
@@ -178,7 +190,11 @@ async fn case_73_success_claimed_and_never_shown_is_offered_less_and_less() -> a
     let target = TargetSet {
         firmware: Some(other.parse()?),
     };
-    scene.hub.api.target_device(ORG, PRODUCT, "rogue", &target).await?;
+    scene
+        .hub
+        .api
+        .target_device(ORG, PRODUCT, "rogue", &target)
+        .await?;
     let offer = liar.socket.expect_push("firmware_update", PATIENCE).await?;
     assert_eq!(offer.payload["uuid"], other);
     scene.neighbour_is_served().await
