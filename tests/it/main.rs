@@ -8,6 +8,7 @@
     reason = "a whole target of tests: a panic is a failed test"
 )]
 
+mod abuse;
 mod acts;
 mod harness;
 mod phoenix_client;
