@@ -1,7 +1,8 @@
 //! Commands on their way over one socket: claim, send, acknowledge, send again.
 //!
-//! Rules owned here: at most `UNACKED_COMMANDS_MAX` commands are unacknowledged; a command of the device's own channel is
-//! claimed before it is sent; order inside a channel is kept; a device that declared acks and stays silent is sent the
+//! Rules owned here: at most `UNACKED_COMMANDS_MAX` commands are sent and not known to the store as acknowledged, which is what a
+//! device may hear again after a crash; a command of the device's own channel is claimed before it is sent; order inside a channel
+//! is kept, so what is pushed waits in the store while earlier commands do; a device that declared acks and stays silent is sent the
 //! command again, then its socket counts as half-open; for a device that cannot ack, the pong that answers a ping sent after the
 //! command is the evidence that it has arrived.
 
@@ -64,13 +65,25 @@ impl Deliveries {
         if command.state > ExecutionState::Sent || self.knows(command.id) {
             return;
         }
-        if self.unacked.len() + self.waiting.len() >= UNACKED_COMMANDS_MAX
+        if self.unsettled() + self.waiting.len() >= UNACKED_COMMANDS_MAX
             || self.waiting.len() >= CLAIM_QUEUE_MAX
         {
             self.behind = true;
             return;
         }
         self.waiting.push_back((command, entry));
+    }
+
+    /// Takes a command that was pushed here, unless earlier ones were left to the store: then it is left there, too.
+    pub(super) fn take_pushed(&mut self, command: PendingCommand, entry: Option<Arc<Entry>>) {
+        if !self.behind {
+            self.take(command, entry);
+        }
+    }
+
+    /// Commands that the device has been sent and the store still counts as due.
+    fn unsettled(&self) -> usize {
+        self.unacked.len() + self.settling.len()
     }
 
     fn knows(&self, id: CommandId) -> bool {
@@ -85,15 +98,14 @@ impl Deliveries {
         self.behind = true;
     }
 
-    /// Whether it is time to read the store again; asking clears it.
-    pub(super) fn take_behind(&mut self) -> bool {
-        let ready = self.behind
-            && self.waiting.is_empty()
-            && self.unacked.len() <= UNACKED_COMMANDS_MAX / 2;
-        if ready {
-            self.behind = false;
-        }
-        ready
+    /// Whether it is time to read the store again.
+    pub(super) fn wants_read(&self) -> bool {
+        self.behind && self.waiting.is_empty() && self.unsettled() <= UNACKED_COMMANDS_MAX / 2
+    }
+
+    /// The answer of a read follows, oldest first: what it brings and has no room for counts anew.
+    pub(super) fn read_begins(&mut self) {
+        self.behind = false;
     }
 
     /// Commands that may be sent now, in order; a claim is asked for where one is needed first.

@@ -271,11 +271,11 @@ impl Session {
             }
             DeviceEvent::Rebooting => self.record(Report::Rebooting, Some(from), None, out),
             DeviceEvent::CommandAck(ack) => {
-                self.deliveries.acked(ack.id);
+                self.acked(ack.id);
                 self.record_execution(ack.id, ExecutionState::Delivered, None, Some(from), out);
             }
             DeviceEvent::CommandResult(result) => {
-                self.deliveries.acked(result.id);
+                self.acked(result.id);
                 let state = match result.status {
                     ResultStatus::Succeeded => ExecutionState::Succeeded,
                     ResultStatus::Failed => ExecutionState::Failed,
@@ -346,6 +346,13 @@ impl Session {
         );
     }
 
+    /// The device has this command. News that cannot be written now is as if never heard: the command is sent again.
+    fn acked(&mut self, id: CommandId) {
+        if self.in_flight.len() < REPORTS_IN_FLIGHT_MAX {
+            self.deliveries.acked(id);
+        }
+    }
+
     /// Writes a report and remembers to answer it once it is committed.
     fn record(
         &mut self,
@@ -406,14 +413,12 @@ impl Session {
             },
             Recorded::Fenced => return self.close(CloseReason::Superseded, out),
         };
-        let lost = matches!(outcome, Recorded::Unavailable(_))
-            && report.to.is_none()
-            && report.command.is_some();
+        let lost = matches!(outcome, Recorded::Unavailable(_)) && report.command.is_some();
         if let Some(to) = report.to {
             reply(to, answer, out);
         }
         if lost {
-            // Evidence of a device that cannot ack is gone with the failed write; the store still has the command as due.
+            // No device says a second time by itself that it has a command, and the store still has it as due.
             self.deliveries.set_behind();
             self.retry_later(now);
         }

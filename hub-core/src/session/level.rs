@@ -148,6 +148,7 @@ impl Session {
         self.level = Some(level);
         self.settle_group_joins(out);
         self.offer(now, out);
+        self.deliveries.read_begins();
         for command in pending {
             self.deliveries.take(command, None);
         }
@@ -249,7 +250,7 @@ impl Session {
                     expires_at: body.expires_at,
                     state: ExecutionState::Queued,
                 };
-                self.deliveries.take(command, None);
+                self.deliveries.take_pushed(command, None);
                 self.send_due(now, out);
             }
             (Phase::Attaching { .. }, _) => self.dirty = true,
@@ -278,7 +279,8 @@ impl Session {
                     return;
                 }
                 *known = entry.seq;
-                self.deliveries.take(command.clone(), Some(entry.clone()));
+                self.deliveries
+                    .take_pushed(command.clone(), Some(entry.clone()));
                 self.send_due(now, out);
             }
             News::State { priority, target } => {
@@ -387,7 +389,7 @@ impl Session {
 
     /// Reads on when the store has more and there is room again.
     pub(super) fn refill(&mut self, out: &mut Vec<Effect>) {
-        if self.retry_at.is_none() && self.deliveries.take_behind() {
+        if self.retry_at.is_none() && !self.reconciling && self.deliveries.wants_read() {
             self.reconcile(out);
         }
     }

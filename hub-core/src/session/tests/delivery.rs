@@ -245,11 +245,91 @@ fn no_more_than_the_window_is_unacknowledged_and_the_rest_follows() {
     for n in 1..=UNACKED_COMMANDS_MAX as u128 {
         bench.now += Duration::from_millis(100);
         let out = bench.push(&format!("r{n}"), ack(n));
-        reread |= out.contains(&Effect::Reconcile);
-        bench.step(Event::Recorded {
+        let out = bench.step(Event::Recorded {
             receipt: receipt_of(&out),
             outcome: Recorded::Done,
         });
+        reread |= out.contains(&Effect::Reconcile);
     }
     assert!(reread, "the store is asked for the rest");
+}
+
+/// Fills the window from the store, which has one more, and acknowledges the first `acked`.
+fn crowded(acked: u128) -> Bench {
+    let mut bench = Bench::joined(ACK, level());
+    bench.step(Event::Hint {
+        seq: Seq(43),
+        body: None,
+    });
+    let window = UNACKED_COMMANDS_MAX as u128;
+    let many: Vec<_> = (1..=window + 1).map(|n| own(n, 10 + n as i64)).collect();
+    let head = Seq(43);
+    bench.reconciled(Level { head, ..level() }, many);
+    for n in 1..=acked {
+        bench.now += Duration::from_millis(100);
+        let out = bench.push(&format!("r{n}"), ack(n));
+        let receipt = receipt_of(&out);
+        let outcome = Recorded::Done;
+        bench.step(Event::Recorded { receipt, outcome });
+    }
+    bench
+}
+
+#[test]
+fn a_pushed_command_does_not_overtake_those_left_in_the_store() {
+    let mut bench = crowded(1);
+    let hint = Event::Hint {
+        seq: Seq(44),
+        body: body(34),
+    };
+    assert_eq!(bench.step(hint), [], "there is room, and 33 goes first");
+}
+
+#[test]
+fn a_failed_read_leaves_the_order_to_the_next_one() {
+    let mut bench = crowded(UNACKED_COMMANDS_MAX as u128);
+    let retry_after = Duration::from_secs(1);
+    bench.step(Event::Reconciled(Err(Unavailable { retry_after })));
+    let hint = Event::Hint {
+        seq: Seq(44),
+        body: body(34),
+    };
+    assert_eq!(bench.step(hint), []);
+    assert!(bench.after(RETRY_MIN).contains(&Effect::Reconcile));
+    let due = vec![own(33, 43), own(34, 44)];
+    let head = Seq(44);
+    assert_eq!(
+        sent(&bench.reconciled(Level { head, ..level() }, due)),
+        [33, 34]
+    );
+}
+
+#[test]
+fn an_acknowledgement_makes_room_only_after_its_commit() {
+    let mut bench = Bench::joined(ACK, level());
+    let own_hint = |n: u128| Event::Hint {
+        seq: Seq(10 + n as i64),
+        body: body(n),
+    };
+    let mut receipts = Vec::new();
+    for n in 1..=UNACKED_COMMANDS_MAX as u128 {
+        bench.now += Duration::from_millis(100);
+        bench.step(own_hint(n));
+        assert_eq!(sent(&bench.step(Event::Claimed(Ok(vec![id(n)])))), [n]);
+        let out = bench.push(&format!("r{n}"), ack(n));
+        receipts.push(receipt_of(&out));
+    }
+    let next = UNACKED_COMMANDS_MAX as u128 + 1;
+    assert_eq!(
+        bench.step(own_hint(next)),
+        [],
+        "a crash now repeats them all"
+    );
+    let outcome = Recorded::Done;
+    let reread = receipts.into_iter().any(|receipt| {
+        bench
+            .step(Event::Recorded { receipt, outcome })
+            .contains(&Effect::Reconcile)
+    });
+    assert!(reread);
 }
