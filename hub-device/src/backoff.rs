@@ -5,6 +5,25 @@
 
 use std::time::Duration;
 
+use crate::limits::{RECONNECT_BASE, RECONNECT_CAP};
+
+/// The window a pause is drawn from: `[0, min(cap, base * 2^n)]` after `n` failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Longest pause after the first failure.
+    pub base: Duration,
+    /// Longest pause after any number of failures.
+    pub cap: Duration,
+}
+
+impl Window {
+    /// Between two connections, unless a device is told otherwise: [`RECONNECT_BASE`] and [`RECONNECT_CAP`].
+    pub const RECONNECT: Self = Self {
+        base: RECONNECT_BASE,
+        cap: RECONNECT_CAP,
+    };
+}
+
 /// A seeded generator for pauses.
 #[derive(Debug, Clone)]
 pub struct Jitter(u64);

@@ -6,7 +6,8 @@ use hub_firmware::PublicKey;
 use rustls::ClientConfig;
 
 use crate::{
-    credentials::Credentials, download::Downloader, machine::Downgrades, updater::Updater,
+    backoff::Window, credentials::Credentials, download::Downloader, machine::Downgrades,
+    updater::Updater,
 };
 
 /// Who the device is to its hub.
@@ -49,6 +50,9 @@ pub struct Config {
     pub reboot: Reboot,
     /// Whether it takes older firmware than it runs.
     pub downgrades: Downgrades,
+    /// How long it waits before it connects again. Shorter than the default suits a hub that comes back at once and has
+    /// few devices; a fleet with short pauses falls on its hub all together.
+    pub reconnect: Window,
     /// A file that gets one synced line, the id, for each command just before it takes effect.
     pub effects_log: Option<PathBuf>,
 }
@@ -65,6 +69,7 @@ impl Config {
             state: None,
             reboot: Reboot::Simulated(Duration::from_secs(1)),
             downgrades: Downgrades::default(),
+            reconnect: Window::RECONNECT,
             effects_log: None,
         }
     }

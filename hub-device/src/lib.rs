@@ -37,6 +37,7 @@ pub mod offer;
 pub mod state;
 pub mod updater;
 
+pub use backoff::Window;
 pub use commands::{CommandFailure, CommandResult, Commands};
 pub use config::{Config, Identity, Reboot};
 pub use credentials::Credentials;

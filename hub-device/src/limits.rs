@@ -10,6 +10,8 @@ pub const COMMANDS_REMEMBERED_MAX: usize = 64;
 /// Commands accepted and not yet finished; the hub keeps at most this many unacknowledged. Must stay below
 /// [`COMMANDS_REMEMBERED_MAX`], so that a command still waiting is never forgotten.
 pub const COMMANDS_WAITING_MAX: usize = 32;
+/// Commands sent back whose turn is kept; the hub has no more unacknowledged ones under way.
+pub const COMMANDS_REFUSED_MAX: usize = 32;
 /// Bytes of a command's output that are kept and reported; the rest is cut at a character boundary.
 pub const COMMAND_OUTPUT_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of a command's arguments as JSON text.

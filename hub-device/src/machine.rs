@@ -25,7 +25,7 @@ use hub_proto::{
 use serde_json::Value;
 
 use crate::{
-    backoff::Jitter,
+    backoff::{Jitter, Window},
     firmware::Firmware,
     ledger::{Ledger, Outcome, Record},
     offer::Offer,
@@ -158,6 +158,8 @@ pub struct Machine {
     in_flight: Vec<InFlight>,
     unsaved: Vec<CommandId>,
     queue: VecDeque<CommandId>,
+    /// Commands sent back on this connection, in the order they came: they go first when they come again.
+    refused: VecDeque<CommandId>,
     running_command: Option<CommandId>,
     /// No command starts before this: the disk refused the last start.
     start_after: Duration,
@@ -166,6 +168,7 @@ pub struct Machine {
     reboot: Option<RebootPlan>,
     downgrades: Downgrades,
     jitter: Jitter,
+    reconnect: Window,
     next_ref: u64,
     joins: u64,
 }
@@ -187,6 +190,7 @@ impl Machine {
             in_flight: Vec::new(),
             unsaved: Vec::new(),
             queue: VecDeque::new(),
+            refused: VecDeque::new(),
             running_command: None,
             start_after: Duration::ZERO,
             firmware,
@@ -194,9 +198,17 @@ impl Machine {
             reboot: None,
             downgrades,
             jitter: Jitter::new(seed),
+            reconnect: Window::RECONNECT,
             next_ref: 1,
             joins: 0,
         }
+    }
+
+    /// The same machine with other pauses between connections.
+    #[must_use]
+    pub const fn with_reconnect(mut self, reconnect: Window) -> Self {
+        self.reconnect = reconnect;
+        self
     }
 
     /// Takes one event.

@@ -64,7 +64,8 @@ pub(super) async fn run(device: Device, stop: CancellationToken) -> Result<(), R
         firmware,
         device.config.downgrades,
         rand::random(),
-    );
+    )
+    .with_reconnect(device.config.reconnect);
     let (inbox, news) = mpsc::channel(UPDATE_EVENTS_MAX);
     let mut runner = Runner {
         device,

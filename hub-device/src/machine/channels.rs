@@ -133,6 +133,8 @@ impl Machine {
         self.device = Channel::default();
         self.groups.clear();
         self.in_flight.clear();
+        // The next connection starts with the oldest again.
+        self.refused.clear();
     }
 
     /// Whether a push on this topic is for a channel that is alive.

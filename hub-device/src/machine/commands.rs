@@ -2,7 +2,8 @@
 //!
 //! Owns at-most-once: an acknowledgement leaves only after the id is on disk; a command starts only after its start is on
 //! disk; a repeat is acknowledged with what is known and never run; one that a crash interrupted is reported as failed
-//! and never run again. Commands run in the order they arrived, which is the order of their channel.
+//! and never run again. Commands run in the order they arrived, which is the order of their channel; one that could not be
+//! taken holds up all that came after it until it comes again, so that a full device or disk changes no order.
 
 use std::time::Duration;
 
@@ -12,7 +13,10 @@ use serde_json::{Value, json};
 use super::{Effect, Machine, Outgoing, note};
 use crate::{
     ledger::{CommandStatus, Outcome, Progress, Record},
-    limits::{COMMAND_ARGS_BYTES_MAX, COMMANDS_WAITING_MAX, JOURNAL_RETRY, TOPIC_BYTES_MAX},
+    limits::{
+        COMMAND_ARGS_BYTES_MAX, COMMANDS_REFUSED_MAX, COMMANDS_WAITING_MAX, JOURNAL_RETRY,
+        TOPIC_BYTES_MAX,
+    },
 };
 
 /// The command whose success restarts the device.
@@ -61,10 +65,16 @@ impl Machine {
         if name.len() > TOPIC_BYTES_MAX || payload.to_string().len() > COMMAND_ARGS_BYTES_MAX {
             return note(effects, name, "command larger than the device takes");
         }
+        // Without an acknowledgement the hub sends it again.
         if self.queue.len() + self.unsaved.len() >= COMMANDS_WAITING_MAX {
-            // Without an acknowledgement the hub sends it again when there is room.
+            self.refuse(id);
             return note(effects, name, "too many commands are waiting");
         }
+        if self.refused.front().is_some_and(|first| *first != id) {
+            self.refuse(id);
+            return note(effects, name, "an earlier command must come first");
+        }
+        self.refused.pop_front();
         let record = Record::Accepted {
             id,
             name: name.to_owned(),
@@ -92,6 +102,7 @@ impl Machine {
                 self.acknowledge(id, effects);
             } else {
                 self.ledger.unaccept(id);
+                self.refused.push_front(id);
                 note(
                     effects,
                     "command",
@@ -149,6 +160,12 @@ impl Machine {
         self.finish_command(id, outcome, effects);
         if restarts {
             self.plan_reboot(now, effects);
+        }
+    }
+
+    fn refuse(&mut self, id: CommandId) {
+        if self.refused.len() < COMMANDS_REFUSED_MAX && !self.refused.contains(&id) {
+            self.refused.push_back(id);
         }
     }
 

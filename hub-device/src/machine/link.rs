@@ -9,10 +9,7 @@ use hub_proto::close::Reconnect;
 use serde_json::{Value, json};
 
 use super::{Effect, Machine, Outgoing, channels, hub_delay, note};
-use crate::limits::{
-    CONNECTION_STABLE_AFTER, HEARTBEAT_INTERVAL, RECONNECT_BASE, RECONNECT_CAP,
-    RECONNECT_REFUSED_CAP,
-};
+use crate::limits::{CONNECTION_STABLE_AFTER, HEARTBEAT_INTERVAL, RECONNECT_REFUSED_CAP};
 
 /// The one socket.
 #[derive(Debug, PartialEq)]
@@ -84,7 +81,7 @@ impl Machine {
             let floor = retry_after
                 .unwrap_or_default()
                 .min(crate::limits::HUB_DELAY_CAP);
-            self.wait_to_dial(attempts, RECONNECT_CAP, floor, now);
+            self.wait_to_dial(attempts, self.reconnect.cap, floor, now);
         }
     }
 
@@ -101,7 +98,7 @@ impl Machine {
             Reconnect::Now if floor > Duration::ZERO => self.wait_exactly(floor, attempts, now),
             // Never answers a close of ours, and a device that still runs wants its hub: as any lost socket.
             Reconnect::Now | Reconnect::Backoff | Reconnect::Never => {
-                self.wait_to_dial(attempts, RECONNECT_CAP, floor, now);
+                self.wait_to_dial(attempts, self.reconnect.cap, floor, now);
             }
             Reconnect::Rarely => self.wait_to_dial(u32::MAX, RECONNECT_REFUSED_CAP, floor, now),
         }
@@ -176,7 +173,9 @@ impl Machine {
     }
 
     fn wait_to_dial(&mut self, attempts: u32, cap: Duration, floor: Duration, now: Duration) {
-        let pause = self.jitter.pause(RECONNECT_BASE, cap, attempts.min(31));
+        let pause = self
+            .jitter
+            .pause(self.reconnect.base, cap, attempts.min(31));
         self.wait_exactly(
             pause.max(floor),
             if attempts == u32::MAX {

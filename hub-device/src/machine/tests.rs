@@ -6,6 +6,7 @@
 )]
 
 mod laws;
+mod order;
 
 use std::time::Duration;
 
