@@ -10,7 +10,9 @@
 
 mod abuse;
 mod acts;
+mod device;
 mod harness;
+mod kills;
 mod phoenix_client;
 mod rules;
 mod wire_rules;

@@ -4,27 +4,20 @@
 //! the org's admin token. Everything else a test makes itself.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use anyhow::Context as _;
 use hub_cli::{Client, ClientOptions};
-use hub_firmware::{Builder, SigningKey};
+use hub_firmware::SigningKey;
 use hub_node::store::records::Role;
 use hub_node::{Config, Node, token};
-use hub_proto::api::{
-    CertificateCreate, DeviceCreate, GroupCreate, MembersAdd, ProductCreate, SigningKeyCreate,
-};
 use hub_proto::slug::Slug;
 use tempfile::TempDir;
 
 use crate::pki::{Authority, Leaf};
 use crate::raw_ws::RawWs;
+use crate::reference::Setup;
+use crate::tenant;
+pub use crate::tenant::{ORG, PRODUCT};
 use crate::tls::{TlsDialer, Version};
-
-/// The org of every sandbox.
-pub const ORG: &str = "acme";
-/// The product of every sandbox.
-pub const PRODUCT: &str = "sensor";
 
 /// A node and what a test needs around it. The node ends with it.
 pub struct Sandbox {
@@ -92,26 +85,7 @@ impl Sandbox {
             server_root,
             signing: SigningKey::generate(),
         };
-        sandbox
-            .api
-            .create_product(
-                ORG,
-                &ProductCreate {
-                    name: PRODUCT.parse()?,
-                },
-            )
-            .await?;
-        let public_key = sandbox.signing.public_key().to_string();
-        sandbox
-            .api
-            .create_signing_key(
-                ORG,
-                &SigningKeyCreate {
-                    name: "release".parse()?,
-                    public_key,
-                },
-            )
-            .await?;
+        tenant::furnish(&sandbox.api, &sandbox.signing).await?;
         Ok(sandbox)
     }
 
@@ -130,20 +104,19 @@ impl Sandbox {
     /// # Errors
     /// The API's.
     pub async fn pin(&self, name: &str, leaf: &Leaf) -> anyhow::Result<()> {
-        self.api
-            .create_device(
-                ORG,
-                PRODUCT,
-                &DeviceCreate {
-                    name: name.parse()?,
-                },
-            )
-            .await?;
-        let body = CertificateCreate {
-            certificate_pem: leaf.pem(),
-        };
-        self.api.pin_certificate(ORG, PRODUCT, name, &body).await?;
-        Ok(())
+        tenant::pin(&self.api, name, leaf).await
+    }
+
+    /// What the reference device of this certificate needs to start; its files are in a directory named `dir`.
+    #[must_use]
+    pub fn reference(&self, leaf: &Leaf, dir: &str) -> Setup {
+        Setup::new(
+            format!("wss://{}", self.node.device_addr()),
+            leaf,
+            &self.server_root,
+            self.signing.public_key(),
+            self.dir.path().join(dir),
+        )
     }
 
     /// A dialer with this certificate over TLS 1.3.
@@ -167,26 +140,7 @@ impl Sandbox {
     /// # Errors
     /// The API's.
     pub async fn group(&self, name: &str, priority: i32, members: &[&str]) -> anyhow::Result<()> {
-        self.api
-            .create_group(
-                ORG,
-                PRODUCT,
-                &GroupCreate {
-                    name: name.parse()?,
-                    priority,
-                },
-            )
-            .await?;
-        if !members.is_empty() {
-            let devices = members
-                .iter()
-                .map(|name| name.parse())
-                .collect::<Result<_, _>>()?;
-            self.api
-                .add_members(ORG, PRODUCT, name, &MembersAdd { devices })
-                .await?;
-        }
-        Ok(())
+        tenant::group(&self.api, name, priority, members).await
     }
 
     /// Builds, signs and uploads a firmware with a resource of `bytes` bytes; its file and uuid.
@@ -194,18 +148,7 @@ impl Sandbox {
     /// # Errors
     /// The API's.
     pub async fn firmware(&self, version: &str, bytes: usize) -> anyhow::Result<(PathBuf, String)> {
-        let file = self.dir.path().join(format!("{version}.fw"));
-        let content: Vec<u8> = (0..bytes).map(|_| rand::random()).collect();
-        let container = Builder::new(PRODUCT, version, "demo", "generic")
-            .resource("rootfs", content)
-            .to_vec(&self.signing)?;
-        std::fs::write(&file, container)?;
-        let firmware = self
-            .api
-            .upload_firmware(ORG, PRODUCT, &file, Arc::new(|_| {}))
-            .await
-            .context("upload")?;
-        Ok((file, firmware.uuid))
+        tenant::firmware(&self.api, &self.signing, self.dir.path(), version, bytes).await
     }
 
     /// Stops the node gracefully and starts another one on the same state.
