@@ -100,7 +100,8 @@ async fn a_group_target_is_downloaded_verified_applied_and_run() -> anyhow::Resu
         if seen.last() != Some(&status) {
             seen.push(status.clone());
         }
-        (status == "completed").then_some(())
+        // Either is the last one: the restart may be announced between two looks.
+        (status == "completed" || status == "rebooting").then_some(())
     });
     let updating = async {
         sandbox
@@ -122,6 +123,7 @@ async fn a_group_target_is_downloaded_verified_applied_and_run() -> anyhow::Resu
         "downloading",
         "updating",
         "completed",
+        "rebooting",
     ];
     let places: Vec<_> = seen
         .iter()
