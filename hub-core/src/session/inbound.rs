@@ -357,7 +357,8 @@ impl Session {
         let to = from.filter(|from| self.may_answer() && from.reference.is_some());
         if self.in_flight.len() >= REPORTS_IN_FLIGHT_MAX {
             if let Some(id) = command {
-                self.deliveries.settled(id, self.reconciling);
+                self.deliveries.settled(id, false);
+                self.deliveries.set_behind();
             }
             if let Some(to) = to {
                 reply(
@@ -395,7 +396,9 @@ impl Session {
         };
         let report = self.in_flight.swap_remove(at);
         if let Some(id) = report.command {
-            self.deliveries.settled(id, self.reconciling);
+            // What was not written is as due as before, whatever a read says that is under way.
+            let written = !matches!(outcome, Recorded::Unavailable(_));
+            self.deliveries.settled(id, self.reconciling && written);
         }
         let answer = match outcome {
             Recorded::Done => Answer::Ok,

@@ -118,7 +118,11 @@ impl Session {
                 self.retry_pause = crate::limits::RETRY_MIN;
                 self.apply(reconciled, true, now, out);
             }
-            Err(_) => self.retry_later(now),
+            Err(_) => {
+                // It may have been the read for what did not fit.
+                self.deliveries.set_behind();
+                self.retry_later(now);
+            }
         }
         if std::mem::take(&mut self.dirty) {
             self.reconcile(out);
@@ -148,13 +152,7 @@ impl Session {
         self.level = Some(level);
         self.settle_group_joins(out);
         self.offer(now, out);
-        for command in pending {
-            self.deliveries.take(command, None);
-        }
-        self.deliveries.read_taken();
-        if more {
-            self.deliveries.set_behind();
-        }
+        self.deliveries.read(pending, more);
         self.send_due(now, out);
     }
 
@@ -249,7 +247,7 @@ impl Session {
                     expires_at: body.expires_at,
                     state: ExecutionState::Queued,
                 };
-                self.deliveries.take(command, None);
+                self.deliveries.announced(command, None);
                 self.send_due(now, out);
             }
             (Phase::Attaching { .. }, _) => self.dirty = true,
@@ -278,7 +276,7 @@ impl Session {
                     return;
                 }
                 *known = entry.seq;
-                self.deliveries.take(command.clone(), Some(entry.clone()));
+                self.deliveries.announced(command.clone(), Some(entry.clone()));
                 self.send_due(now, out);
             }
             News::State { priority, target } => {
