@@ -111,6 +111,7 @@ impl Session {
             return;
         }
         match outcome {
+            _ if std::mem::take(&mut self.void) => {}
             Ok(reconciled) if reconciled.level.standing != Standing::Active => {
                 return self.close(CloseReason::Revoked, out);
             }
@@ -265,8 +266,8 @@ impl Session {
         let Some((_, known)) = self.known.iter_mut().find(|(g, _)| *g == entry.group) else {
             return;
         };
-        if entry.after > *known || (self.reconciling && matches!(entry.news, News::Command { .. }))
-        {
+        // The answer to a read under way may be older than this and would undo it.
+        if entry.after > *known || self.reconciling {
             out.push(Effect::Note(Note::Gap));
             return self.reconcile(out);
         }
@@ -276,7 +277,8 @@ impl Session {
                     return;
                 }
                 *known = entry.seq;
-                self.deliveries.announced(command.clone(), Some(entry.clone()));
+                self.deliveries
+                    .announced(command.clone(), Some(entry.clone()));
                 self.send_due(now, out);
             }
             News::State { priority, target } => {
@@ -298,6 +300,8 @@ impl Session {
             News::Gone => {
                 self.lose_group(entry.group, out);
                 self.offer(now, out);
+                // What the group was told before its end is still due.
+                self.reconcile(out);
             }
         }
     }
