@@ -238,7 +238,10 @@ fn case_96_a_hint_far_beyond_the_head_causes_one_read() {
     };
     assert_eq!(step(&mut fanout, hint), [Effect::Load { after: Seq(4) }]);
     let out = step(&mut fanout, loaded(4, &[]));
-    assert!(!out.iter().any(|e| matches!(e, Effect::Load { .. })), "{out:?}");
+    assert!(
+        !out.iter().any(|e| matches!(e, Effect::Load { .. })),
+        "{out:?}"
+    );
 }
 
 proptest! {

@@ -320,7 +320,10 @@ fn a_command_that_did_not_fit_is_not_overtaken_after_a_read_that_failed() {
         seq: Seq(13),
         body: body(13),
     });
-    assert!(!out.iter().any(|e| matches!(e, Effect::Claim(_))), "{out:?}");
+    assert!(
+        !out.iter().any(|e| matches!(e, Effect::Claim(_))),
+        "{out:?}"
+    );
     let out = bench.after(crate::limits::RETRY_MAX);
     assert!(out.contains(&Effect::Reconcile), "{out:?}");
 }
@@ -350,7 +353,11 @@ fn evidence_that_could_not_be_written_during_a_read_is_not_forgotten() {
     });
     let mut again = sent(&bench.reconciled(head.clone(), vec![own(1, 11)]));
     if again.is_empty() {
-        assert!(bench.after(crate::limits::RETRY_MAX).contains(&Effect::Reconcile));
+        assert!(
+            bench
+                .after(crate::limits::RETRY_MAX)
+                .contains(&Effect::Reconcile)
+        );
         again = sent(&bench.reconciled(head, vec![own(1, 11)]));
     }
     assert_eq!(again, [1]);
