@@ -127,8 +127,10 @@ pub struct Fanout<M> {
     topic: Box<str>,
     members: BTreeSet<M>,
     known: Option<Seq>,
-    /// A read is under way; hints meanwhile raise `wanted`.
+    /// A read is under way.
     loading: bool,
+    /// The furthest position announced since the last read began. It decides whether one more read is worth it, and no
+    /// more: a position nobody reaches must not be read for again and again.
     wanted: Seq,
     retry: Option<Instant>,
     pause: Duration,
@@ -171,8 +173,8 @@ impl<M: Clone + Ord> Fanout<M> {
                 self.pause = (self.pause * 2).min(RETRY_MAX);
             }
             Event::Deadline => {
+                // Without members nothing is read, and the retry stays due for the next one.
                 if self.retry.is_some_and(|at| at <= now) {
-                    self.retry = None;
                     self.load(out);
                 }
             }
@@ -184,10 +186,15 @@ impl<M: Clone + Ord> Fanout<M> {
         self.retry
     }
 
+    /// What was announced before this channel was there, or while it had no member, reached nobody: it is read.
     fn follow(&mut self, member: M, known: Seq, out: &mut Vec<Effect<M>>) {
         self.members.replace(member.clone());
+        let started = self.known.is_none();
         let head = *self.known.get_or_insert(known);
         out.push(Effect::Followed { member, head });
+        if started || self.wanted > head {
+            self.load(out);
+        }
     }
 
     fn hint(&mut self, seq: Seq, body: Option<HintBody>, out: &mut Vec<Effect<M>>) {
@@ -217,6 +224,7 @@ impl<M: Clone + Ord> Fanout<M> {
         let Some(after) = self.known else { return };
         if !self.loading && !self.members.is_empty() {
             self.loading = true;
+            self.wanted = Seq::ZERO;
             self.retry = None;
             out.push(Effect::Load { after });
         }

@@ -213,6 +213,8 @@ pub struct Session {
     progress: Option<Progress>,
     progress_at: Option<Instant>,
     reconciling: bool,
+    /// The read under way was asked for by an earlier join: its answer is older than what is known.
+    void: bool,
     dirty: bool,
     retry_at: Option<Instant>,
     retry_pause: Duration,
@@ -245,6 +247,7 @@ impl Session {
             progress: None,
             progress_at: None,
             reconciling: false,
+            void: false,
             dirty: false,
             retry_at: None,
             retry_pause: RETRY_MIN,
@@ -383,7 +386,7 @@ impl Session {
         self.deliveries = Deliveries::default();
         self.offered = None;
         self.offer_at = None;
-        self.reconciling = false;
+        self.void = self.reconciling;
         self.dirty = false;
         self.retry_at = None;
         self.phase = Phase::Waiting;

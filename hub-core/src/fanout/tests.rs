@@ -43,6 +43,15 @@ fn command(seq: i64) -> PendingCommand {
     }
 }
 
+/// A channel at this position with the member 7, after the read it starts with.
+fn started(known: i64) -> Fanout<u32> {
+    let mut fanout = fanout();
+    let known = Seq(known);
+    step(&mut fanout, Event::Follow { member: 7, known });
+    step(&mut fanout, loaded(known.0, &[]));
+    fanout
+}
+
 fn loaded(head: i64, commands: &[i64]) -> Event<u32> {
     let commands = commands.iter().map(|seq| command(*seq)).collect();
     Event::Loaded(Loaded {
@@ -65,17 +74,17 @@ fn delivered(out: &[Effect<u32>]) -> Vec<(i64, i64)> {
 
 #[test]
 fn the_hint_that_continues_what_is_known_costs_no_read() {
-    let mut fanout = fanout();
+    let mut fanout = started(4);
     assert_eq!(
         step(
             &mut fanout,
             Event::Follow {
-                member: 7,
+                member: 8,
                 known: Seq(4)
             }
         ),
         [Effect::Followed {
-            member: 7,
+            member: 8,
             head: Seq(4)
         }]
     );
@@ -103,14 +112,7 @@ fn the_hint_that_continues_what_is_known_costs_no_read() {
 
 #[test]
 fn a_gap_or_a_bare_hint_causes_one_read_at_a_time() {
-    let mut fanout = fanout();
-    step(
-        &mut fanout,
-        Event::Follow {
-            member: 7,
-            known: Seq(4),
-        },
-    );
+    let mut fanout = started(4);
     assert_eq!(
         step(
             &mut fanout,
@@ -142,15 +144,8 @@ fn a_gap_or_a_bare_hint_causes_one_read_at_a_time() {
 
 #[test]
 fn a_failed_read_is_tried_again_later() {
-    let mut fanout = fanout();
+    let mut fanout = started(4);
     let now = Instant::now();
-    step(
-        &mut fanout,
-        Event::Follow {
-            member: 7,
-            known: Seq(4),
-        },
-    );
     step(
         &mut fanout,
         Event::Hint {
@@ -167,14 +162,7 @@ fn a_failed_read_is_tried_again_later() {
 
 #[test]
 fn a_deleted_group_is_news_for_everybody() {
-    let mut fanout = fanout();
-    step(
-        &mut fanout,
-        Event::Follow {
-            member: 7,
-            known: Seq(4),
-        },
-    );
+    let mut fanout = started(4);
     step(
         &mut fanout,
         Event::Hint {
@@ -195,14 +183,7 @@ fn a_deleted_group_is_news_for_everybody() {
 
 #[test]
 fn the_last_member_leaves_an_empty_channel() {
-    let mut fanout = fanout();
-    step(
-        &mut fanout,
-        Event::Follow {
-            member: 7,
-            known: Seq(4),
-        },
-    );
+    let mut fanout = started(4);
     assert_eq!(step(&mut fanout, Event::Unfollow(8)), []);
     assert_eq!(step(&mut fanout, Event::Unfollow(7)), [Effect::Empty]);
     assert_eq!(
@@ -215,6 +196,51 @@ fn the_last_member_leaves_an_empty_channel() {
         ),
         [],
         "nobody to read for"
+    );
+}
+
+#[test]
+fn a_channel_that_starts_reads_what_was_announced_before_it_was_there() {
+    let mut fanout = fanout();
+    let out = step(
+        &mut fanout,
+        Event::Follow {
+            member: 7,
+            known: Seq(4),
+        },
+    );
+    assert!(out.contains(&Effect::Load { after: Seq(4) }), "{out:?}");
+}
+
+#[test]
+fn what_was_announced_while_nobody_was_there_is_read_for_the_next_member() {
+    let mut fanout = started(4);
+    let follow = |known| Event::Follow {
+        member: 7,
+        known: Seq(known),
+    };
+    step(&mut fanout, Event::Unfollow(7));
+    let hint = Event::Hint {
+        seq: Seq(5),
+        body: None,
+    };
+    assert_eq!(step(&mut fanout, hint), []);
+    let out = step(&mut fanout, follow(4));
+    assert!(out.contains(&Effect::Load { after: Seq(4) }), "{out:?}");
+}
+
+#[test]
+fn case_96_a_hint_far_beyond_the_head_causes_one_read() {
+    let mut fanout = started(4);
+    let hint = Event::Hint {
+        seq: Seq(i64::MAX),
+        body: None,
+    };
+    assert_eq!(step(&mut fanout, hint), [Effect::Load { after: Seq(4) }]);
+    let out = step(&mut fanout, loaded(4, &[]));
+    assert!(
+        !out.iter().any(|e| matches!(e, Effect::Load { .. })),
+        "{out:?}"
     );
 }
 

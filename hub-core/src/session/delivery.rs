@@ -38,7 +38,7 @@ pub(super) struct Deliveries {
     settled: Vec<CommandId>,
     /// Asked for, and the store has not answered.
     claiming: Vec<CommandId>,
-    /// The store has more than is here.
+    /// The store has more than is here; nothing new is taken before it was read, or it would overtake the older.
     behind: bool,
 }
 
@@ -60,8 +60,25 @@ pub(super) enum Overdue {
 }
 
 impl Deliveries {
+    /// Takes a command that was announced, unless older ones must be read first: then the store keeps it, too.
+    pub(super) fn announced(&mut self, command: PendingCommand, entry: Option<Arc<Entry>>) {
+        if !self.behind {
+            self.take(command, entry);
+        }
+    }
+
+    /// Takes what the store says is due; `more` when it did not say all.
+    pub(super) fn read(&mut self, pending: Vec<PendingCommand>, more: bool) {
+        self.behind = more;
+        for command in pending {
+            self.take(command, None);
+        }
+        // What the read did not know of has no more meaning.
+        self.settled = Vec::new();
+    }
+
     /// Takes a due command, unless it is under way already or there is no room (then the store keeps it).
-    pub(super) fn take(&mut self, command: PendingCommand, entry: Option<Arc<Entry>>) {
+    fn take(&mut self, command: PendingCommand, entry: Option<Arc<Entry>>) {
         if command.state > ExecutionState::Sent || self.knows(command.id) {
             return;
         }
@@ -72,13 +89,6 @@ impl Deliveries {
             return;
         }
         self.waiting.push_back((command, entry));
-    }
-
-    /// Takes a command that was pushed here, unless earlier ones were left to the store: then it is left there, too.
-    pub(super) fn take_pushed(&mut self, command: PendingCommand, entry: Option<Arc<Entry>>) {
-        if !self.behind {
-            self.take(command, entry);
-        }
     }
 
     /// Commands that the device has been sent and the store still counts as due.
@@ -101,11 +111,6 @@ impl Deliveries {
     /// Whether it is time to read the store again.
     pub(super) fn wants_read(&self) -> bool {
         self.behind && self.waiting.is_empty() && self.unsettled() <= UNACKED_COMMANDS_MAX / 2
-    }
-
-    /// The answer of a read follows, oldest first: what it brings and has no room for counts anew.
-    pub(super) fn read_begins(&mut self) {
-        self.behind = false;
     }
 
     /// Commands that may be sent now, in order; a claim is asked for where one is needed first.
@@ -192,17 +197,13 @@ impl Deliveries {
         }
     }
 
-    /// The store has the news about this command, or will hear it again. While a read is under way the command stays known.
+    /// The store has the news about this command, or will hear it again. The command stays known while a read is under way that
+    /// may be older than the news.
     pub(super) fn settled(&mut self, id: CommandId, reading: bool) {
         self.settling.retain(|s| *s != id);
         if reading {
             self.settled.push(id);
         }
-    }
-
-    /// The read's answer was taken: what it did not know has no more meaning.
-    pub(super) fn read_taken(&mut self) {
-        self.settled = Vec::new();
     }
 
     /// Forgets commands of a channel the device no longer follows, as far as they were not sent.

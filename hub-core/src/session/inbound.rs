@@ -196,12 +196,19 @@ impl Session {
             .is_some_and(|s| is_current(s, from.join_ref.as_ref()));
         let topic = from.topic.clone();
         let attaching = match &self.phase {
-            Phase::Attaching { join } if join.topic == topic => Some(join.subscription()),
+            Phase::Attaching { join }
+                if join.topic == topic
+                    && is_current(&join.subscription(), from.join_ref.as_ref()) =>
+            {
+                Some(join.subscription())
+            }
             Phase::Attaching { .. } | Phase::Waiting | Phase::Attached { .. } | Phase::Closed => {
                 None
             }
         };
-        let waiting = self.joining.iter().position(|(t, _)| **t == *topic);
+        let waiting = self.joining.iter().position(|(t, join)| {
+            **t == *topic && is_current(&join.subscription(), from.join_ref.as_ref())
+        });
         reply(from, Answer::Ok, out);
         let left = if let Some(subscription) = attaching {
             self.attempt = self.number();
@@ -236,7 +243,12 @@ impl Session {
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
-        let Some(subscription) = self.channels.find(&from.topic) else {
+        // Groups stay joined while the device joins anew, but until it has, nothing can be written on its behalf.
+        let subscription = match self.phase {
+            Phase::Attached { .. } => self.channels.find(&from.topic),
+            Phase::Waiting | Phase::Attaching { .. } | Phase::Closed => None,
+        };
+        let Some(subscription) = subscription else {
             return self.refuse(from, "not_joined", out);
         };
         if !is_current(subscription, from.join_ref.as_ref()) {
@@ -364,7 +376,8 @@ impl Session {
         let to = from.filter(|from| self.may_answer() && from.reference.is_some());
         if self.in_flight.len() >= REPORTS_IN_FLIGHT_MAX {
             if let Some(id) = command {
-                self.deliveries.settled(id, self.reconciling);
+                self.deliveries.settled(id, false);
+                self.deliveries.set_behind();
             }
             if let Some(to) = to {
                 reply(
@@ -402,7 +415,9 @@ impl Session {
         };
         let report = self.in_flight.swap_remove(at);
         if let Some(id) = report.command {
-            self.deliveries.settled(id, self.reconciling);
+            // What was not written is as due as before, whatever a read says that is under way.
+            let written = !matches!(outcome, Recorded::Unavailable(_));
+            self.deliveries.settled(id, self.reconciling && written);
         }
         let answer = match outcome {
             Recorded::Done => Answer::Ok,

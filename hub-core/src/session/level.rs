@@ -111,6 +111,7 @@ impl Session {
             return;
         }
         match outcome {
+            _ if std::mem::take(&mut self.void) => {}
             Ok(reconciled) if reconciled.level.standing != Standing::Active => {
                 return self.close(CloseReason::Revoked, out);
             }
@@ -118,7 +119,11 @@ impl Session {
                 self.retry_pause = crate::limits::RETRY_MIN;
                 self.apply(reconciled, true, now, out);
             }
-            Err(_) => self.retry_later(now),
+            Err(_) => {
+                // It may have been the read for what did not fit.
+                self.deliveries.set_behind();
+                self.retry_later(now);
+            }
         }
         if std::mem::take(&mut self.dirty) {
             self.reconcile(out);
@@ -148,14 +153,7 @@ impl Session {
         self.level = Some(level);
         self.settle_group_joins(out);
         self.offer(now, out);
-        self.deliveries.read_begins();
-        for command in pending {
-            self.deliveries.take(command, None);
-        }
-        self.deliveries.read_taken();
-        if more {
-            self.deliveries.set_behind();
-        }
+        self.deliveries.read(pending, more);
         self.send_due(now, out);
     }
 
@@ -250,7 +248,7 @@ impl Session {
                     expires_at: body.expires_at,
                     state: ExecutionState::Queued,
                 };
-                self.deliveries.take_pushed(command, None);
+                self.deliveries.announced(command, None);
                 self.send_due(now, out);
             }
             (Phase::Attaching { .. }, _) => self.dirty = true,
@@ -268,8 +266,8 @@ impl Session {
         let Some((_, known)) = self.known.iter_mut().find(|(g, _)| *g == entry.group) else {
             return;
         };
-        if entry.after > *known || (self.reconciling && matches!(entry.news, News::Command { .. }))
-        {
+        // The answer to a read under way may be older than this and would undo it.
+        if entry.after > *known || self.reconciling {
             out.push(Effect::Note(Note::Gap));
             return self.reconcile(out);
         }
@@ -280,7 +278,7 @@ impl Session {
                 }
                 *known = entry.seq;
                 self.deliveries
-                    .take_pushed(command.clone(), Some(entry.clone()));
+                    .announced(command.clone(), Some(entry.clone()));
                 self.send_due(now, out);
             }
             News::State { priority, target } => {
@@ -302,6 +300,8 @@ impl Session {
             News::Gone => {
                 self.lose_group(entry.group, out);
                 self.offer(now, out);
+                // What the group was told before its end is still due.
+                self.reconcile(out);
             }
         }
     }

@@ -333,3 +333,112 @@ fn an_acknowledgement_makes_room_only_after_its_commit() {
     });
     assert!(reread);
 }
+
+/// Acknowledges `n` and lets the store commit it; what both steps brought.
+fn settle(bench: &mut Bench, n: u128) -> Vec<Effect> {
+    bench.now += Duration::from_millis(100);
+    let mut out = bench.push(&format!("s{n}"), ack(n));
+    let receipt = receipt_of(&out);
+    out.extend(bench.step(Event::Recorded {
+        receipt,
+        outcome: Recorded::Done,
+    }));
+    out
+}
+
+#[test]
+fn a_new_command_never_overtakes_those_that_did_not_fit() {
+    let mut bench = Bench::new();
+    let attempt = attempt_of(&bench.step(join(TOPIC, Some("1"), Some("1"), ACK)));
+    let first: Vec<_> = (1..=UNACKED_COMMANDS_MAX as i64)
+        .map(|n| own(n as u128, n))
+        .collect();
+    let level = Level {
+        head: Seq(40),
+        ..level()
+    };
+    let out = bench.step(Event::Attached {
+        attempt,
+        outcome: Ok(Attached {
+            generation: ConnGen(3),
+            reconciled: Reconciled {
+                level,
+                pending: first,
+                more: true,
+            },
+        }),
+    });
+    assert_eq!(sent(&out).len(), UNACKED_COMMANDS_MAX);
+    settle(&mut bench, 1);
+    let out = bench.step(Event::Hint {
+        seq: Seq(41),
+        body: body(41),
+    });
+    assert_eq!(out, [], "33 to 40 come first");
+}
+
+#[test]
+fn a_command_that_did_not_fit_is_not_overtaken_after_a_read_that_failed() {
+    let mut bench = Bench::joined(ACK, level());
+    bench.step(Event::Hint {
+        seq: Seq(12),
+        body: None,
+    });
+    let gone = Unavailable {
+        retry_after: Duration::from_secs(1),
+    };
+    bench.step(Event::Reconciled(Ok(Reconciled {
+        level: Level {
+            head: Seq(12),
+            ..level()
+        },
+        pending: vec![],
+        more: true,
+    })));
+    bench.step(Event::Reconciled(Err(gone)));
+    let out = bench.step(Event::Hint {
+        seq: Seq(13),
+        body: body(13),
+    });
+    assert!(
+        !out.iter().any(|e| matches!(e, Effect::Claim(_))),
+        "{out:?}"
+    );
+    let out = bench.after(crate::limits::RETRY_MAX);
+    assert!(out.contains(&Effect::Reconcile), "{out:?}");
+}
+
+#[test]
+fn evidence_that_could_not_be_written_during_a_read_is_not_forgotten() {
+    let mut bench = Bench::joined(LEGACY, level());
+    bench.step(Event::Hint {
+        seq: Seq(12),
+        body: None,
+    });
+    let head = Level {
+        head: Seq(12),
+        ..level()
+    };
+    let out = bench.reconciled(head.clone(), vec![own(1, 11)]);
+    let Some(Effect::Ping(number)) = out.last() else {
+        panic!("{out:?}")
+    };
+    let receipt = receipt_of(&bench.step(Event::Ponged(Some(*number))));
+    bench.step(Event::Recheck);
+    bench.step(Event::Recorded {
+        receipt,
+        outcome: Recorded::Unavailable(Unavailable {
+            retry_after: Duration::from_secs(1),
+        }),
+    });
+    let mut again = sent(&bench.reconciled(head.clone(), vec![own(1, 11)]));
+    if again.is_empty() {
+        assert!(
+            bench
+                .after(crate::limits::RETRY_MAX)
+                .contains(&Effect::Reconcile)
+        );
+        again = sent(&bench.reconciled(head, vec![own(1, 11)]));
+    }
+    assert_eq!(again, [1]);
+}

@@ -375,3 +375,31 @@ fn case_53_unreadable_frames_are_forgiven_four_times() {
     });
     assert_eq!(out.last(), Some(&Effect::Close(CloseReason::BadRequests)));
 }
+
+#[test]
+fn a_report_over_a_group_is_refused_while_nobody_speaks_for_the_device() {
+    let groups = vec![member(1, "field", 0, None)];
+    let mut bench = Bench::joined(ACK, Level { groups, ..level() });
+    let topic = "group:acme:sensor:field";
+    bench.step(join(topic, Some("2"), Some("2"), LEGACY));
+    bench.step(join(TOPIC, Some("3"), Some("3"), ACK));
+    let out = bench.step(frame(topic, Some("2"), Some("4"), ack(1)));
+    assert!(
+        has(&out, &error(topic, Some("2"), Some("4"), "not_joined")),
+        "{out:?}"
+    );
+    assert!(
+        bench.session.in_flight.is_empty(),
+        "nothing would answer it"
+    );
+}
+
+#[test]
+fn a_leave_of_an_earlier_join_does_not_end_the_one_that_runs() {
+    let mut bench = Bench::joined(ACK, level());
+    let attempt = attempt_of(&bench.step(join(TOPIC, Some("8"), Some("8"), ACK)));
+    let out = bench.step(frame(TOPIC, Some("1"), Some("9"), DeviceEvent::Leave));
+    assert_eq!(out, [ok(TOPIC, Some("1"), Some("9"))]);
+    bench.attach(attempt, level(), vec![]);
+    assert!(bench.session.generation().is_some());
+}

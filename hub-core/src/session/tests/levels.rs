@@ -336,3 +336,94 @@ fn every_kind_of_frame_is_a_sign_of_life() {
         assert_eq!(bench.after(Duration::from_secs(2)), [], "{what}");
     }
 }
+
+fn gone(after: i64) -> Event {
+    Event::Entry(Arc::new(Entry {
+        group: GroupId(1),
+        after: Seq(after),
+        seq: Seq(after + 1),
+        news: News::Gone,
+    }))
+}
+
+#[test]
+fn a_read_that_is_older_than_a_groups_news_does_not_bring_the_old_target_back() {
+    let was = Level {
+        groups: vec![member(1, "field", 0, Some(target("bbbb", 4)))],
+        ..level()
+    };
+    let mut bench = Bench::joined(ACK, was.clone());
+    bench.step(Event::Recheck);
+    let mut told = bench.step(state(5, 6, Some(target("cccc", 6))));
+    let out = bench.reconciled(was, vec![]);
+    assert!(out.contains(&Effect::Reconcile), "{out:?}");
+    told.extend(out);
+    let mut now = member(1, "field", 0, Some(target("cccc", 6)));
+    now.head = Seq(6);
+    told.extend(bench.reconciled(
+        Level {
+            groups: vec![now],
+            ..level()
+        },
+        vec![],
+    ));
+    assert_eq!(offers(&told), ["cccc"]);
+}
+
+#[test]
+fn a_read_that_is_older_than_a_groups_end_does_not_bring_the_group_back() {
+    let was = Level {
+        groups: vec![member(1, "field", 0, None)],
+        ..level()
+    };
+    let mut bench = Bench::joined(ACK, was.clone());
+    bench.step(Event::Recheck);
+    bench.step(gone(5));
+    let out = bench.reconciled(was, vec![]);
+    assert!(out.contains(&Effect::Reconcile), "{out:?}");
+    bench.reconciled(level(), vec![]);
+    assert_eq!(bench.session.group_topic(GroupId(1)), None);
+}
+
+#[test]
+fn what_a_deleted_group_still_owes_is_read() {
+    let groups = vec![member(1, "field", 0, None)];
+    let mut bench = Bench::joined(ACK, Level { groups, ..level() });
+    assert!(bench.step(gone(5)).contains(&Effect::Reconcile));
+}
+
+#[test]
+fn the_answer_to_a_read_of_an_earlier_join_says_nothing_to_a_later_one() {
+    let mut bench = Bench::joined(ACK, level());
+    assert_eq!(bench.step(Event::Recheck), [Effect::Reconcile]);
+    let attempt = attempt_of(&bench.step(join(TOPIC, Some("1"), Some("8"), ACK)));
+    let groups = vec![member(1, "field", 0, None)];
+    let with = Level {
+        head: Seq(11),
+        groups,
+        ..level()
+    };
+    bench.attach(attempt, with.clone(), vec![]);
+    let mut asked = bench.step(Event::Hint {
+        seq: Seq(12),
+        body: None,
+    });
+    let stale = bench.reconciled(level(), vec![]);
+    assert!(
+        !stale
+            .iter()
+            .any(|e| matches!(e, Effect::Push { .. } | Effect::Unfollow(_))),
+        "{stale:?}"
+    );
+    asked.extend(stale);
+    assert!(asked.contains(&Effect::Reconcile));
+    bench.reconciled(
+        Level {
+            head: Seq(12),
+            ..with
+        },
+        vec![],
+    );
+    assert_eq!(bench.session.device_known, Seq(12));
+    assert!(!bench.session.reconciling);
+}
