@@ -1,6 +1,6 @@
 //! `hub-device`: the reference device as a program.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, ValueEnum};
@@ -29,19 +29,19 @@ Examples:
 #[command(version, after_help = EXAMPLES)]
 struct Options {
     /// Where the hub is; without a path, /socket/websocket is taken.
-    #[arg(long, env = "HUB_DEVICE_URL", value_name = "WSS-URL")]
+    #[arg(long, env = "DEVICE_HUB_URL", value_name = "WSS-URL")]
     url: String,
     /// Certificate of the device, PEM, with its chain.
-    #[arg(long, env = "HUB_DEVICE_CERT", value_name = "FILE")]
+    #[arg(long, env = "DEVICE_CERT", value_name = "FILE")]
     cert: PathBuf,
     /// Private key of the device, PEM.
-    #[arg(long, env = "HUB_DEVICE_KEY", value_name = "FILE")]
+    #[arg(long, env = "DEVICE_KEY", value_name = "FILE")]
     key: PathBuf,
     /// Authorities that may have signed the hub's certificate, PEM.
-    #[arg(long, env = "HUB_DEVICE_CA", value_name = "FILE")]
+    #[arg(long, env = "DEVICE_CA", value_name = "FILE")]
     ca: PathBuf,
     /// Directory for slots, the journal and everything else that must survive.
-    #[arg(long, env = "HUB_DEVICE_STATE", value_name = "DIR")]
+    #[arg(long, env = "DEVICE_STATE", value_name = "DIR")]
     state: PathBuf,
     /// Key that may have signed firmware: base64 text, or a file that holds it. Repeat for more.
     #[arg(long, value_name = "KEY-OR-FILE")]
@@ -98,6 +98,12 @@ fn main() -> ExitCode {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
+    // Colours are for terminals: in a file or a journal they are rubbish.
+    let logs = if std::io::stderr().is_terminal() {
+        logs
+    } else {
+        logs.with_ansi(false)
+    };
     if options.json {
         logs.json().init();
     } else {

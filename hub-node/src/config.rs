@@ -10,8 +10,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use figment::value::{Dict, Value};
 use hub_firmware::Limits;
 use serde::{Deserialize, Serialize};
+
+use crate::edge::tls::ServerFiles;
+
+/// Variables that begin like ours and are no keys: where the file is, and what `hubctl` reads.
+const NOT_KEYS: &[&str] = &["config", "url", "token", "org", "product", "ca_file"];
 
 /// The whole configuration of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,9 +158,24 @@ impl Config {
     /// # Errors
     /// Every problem that was found.
     pub fn load(flags: &ConfigFlags) -> Result<Self, ConfigError> {
-        let config = Self::read(flags)?;
-        config.check()?;
-        Ok(config)
+        let figment = Self::sources(flags)?;
+        let (config, mut problems) = Self::sift(&figment)?;
+        if let Err(ConfigError(more)) = config.check() {
+            // A key that could not be read has its default here, of which nobody wants to hear.
+            let read = |text: &String| {
+                let key = text.split(':').next();
+                !problems
+                    .iter()
+                    .any(|problem| problem.split(':').next() == key)
+            };
+            let more: Vec<_> = more.into_iter().filter(read).collect();
+            problems.extend(more);
+        }
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError(problems))
+        }
     }
 
     /// Reads all sources without checking files and addresses: enough for commands that only need the state directory.
@@ -162,6 +183,15 @@ impl Config {
     /// # Errors
     /// Sources that cannot be read, unknown keys, values of the wrong type.
     pub fn read(flags: &ConfigFlags) -> Result<Self, ConfigError> {
+        let (config, problems) = Self::sift(&Self::sources(flags)?)?;
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError(problems))
+        }
+    }
+
+    fn sources(flags: &ConfigFlags) -> Result<Figment, ConfigError> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         if let Some(file) = &flags.config {
             if !file.is_file() {
@@ -172,13 +202,30 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(file));
         }
-        figment
-            .merge(Env::prefixed("HUB_").ignore(&["config", "url", "token"]))
-            .merge(Serialized::defaults(flags))
-            .extract()
-            .map_err(|errors| {
-                ConfigError(errors.into_iter().map(|error| error.to_string()).collect())
-            })
+        Ok(figment
+            .merge(Env::prefixed("HUB_").ignore(NOT_KEYS))
+            .merge(Serialized::defaults(flags)))
+    }
+
+    /// Takes the keys one by one, because the deserializer stops at the first problem: what is good, and what is wrong with the rest.
+    fn sift(figment: &Figment) -> Result<(Self, Vec<String>), ConfigError> {
+        let unreadable = |error: figment::Error| {
+            ConfigError(error.into_iter().map(|error| error.to_string()).collect())
+        };
+        let values: Dict = figment.extract().map_err(unreadable)?;
+        let (mut config, mut problems) = (Self::default(), Vec::new());
+        for (key, value) in values {
+            let from = origin(figment, &value);
+            let with = Figment::from(Serialized::defaults(&config)).merge((key.as_str(), value));
+            match with.extract::<Self>() {
+                Ok(better) => config = better,
+                Err(error) => problems.extend(error.into_iter().map(|error| match error.kind {
+                    figment::error::Kind::UnknownField(..) => format!("{key}: no such key{from}"),
+                    kind => format!("{key}: {kind}{from}"),
+                })),
+            }
+        }
+        Ok((config, problems))
     }
 
     /// Checks what can be checked without starting anything.
@@ -196,19 +243,19 @@ impl Config {
                 self.state_dir.display()
             ));
         }
-        check_file(
-            "device_certificate",
-            &self.device_certificate,
-            &mut problems,
-        );
-        check_file("device_key", &self.device_key, &mut problems);
-        if !self.device_url.is_empty() && !self.device_url.starts_with("https://") {
+        let (certificate, key) = (&self.device_certificate, &self.device_key);
+        check_pair("device", certificate, key, &mut problems);
+        if self.device_url.is_empty() && self.device_listen.ip().is_unspecified() {
+            problems.push(format!(
+                "device_url: set it, as https://host:port; download links cannot name {}",
+                self.device_listen
+            ));
+        } else if !self.device_url.is_empty() && !self.device_url.starts_with("https://") {
             problems.push("device_url: must start with https://".into());
         }
         match (&self.api_certificate, &self.api_key) {
             (Some(certificate), Some(key)) => {
-                check_file("api_certificate", certificate, &mut problems);
-                check_file("api_key", key, &mut problems);
+                check_pair("api", certificate, key, &mut problems);
             }
             (None, None) if !self.api_listen.ip().is_loopback() && !self.api_plain => problems.push(format!(
                 "api_listen: {} is not loopback; set api_certificate and api_key, or api_plain = true behind a proxy that ends TLS",
@@ -234,6 +281,34 @@ impl Config {
     /// The database of a hub with one node.
     pub fn database(&self) -> PathBuf {
         self.state_dir.join("hub.db")
+    }
+}
+
+/// Where a value came from, for people.
+fn origin(figment: &Figment, value: &Value) -> String {
+    let Some(metadata) = figment.get_metadata(value.tag()) else {
+        return String::new();
+    };
+    match &metadata.source {
+        Some(source) => format!(", in {source}"),
+        None => format!(", in {}", metadata.name),
+    }
+}
+
+/// Both files must be there, and hold a certificate and its key.
+fn check_pair(of: &str, certificate: &Path, key: &Path, problems: &mut Vec<String>) {
+    let before = problems.len();
+    check_file(&format!("{of}_certificate"), certificate, problems);
+    check_file(&format!("{of}_key"), key, problems);
+    let files = ServerFiles {
+        chain: certificate.to_owned(),
+        key: key.to_owned(),
+    };
+    if problems.len() == before
+        && let Err(error) = files.check()
+    {
+        let cause = std::error::Error::source(&error).map_or(String::new(), |e| format!(": {e}"));
+        problems.push(format!("{of}_certificate, {of}_key: {error}{cause}"));
     }
 }
 

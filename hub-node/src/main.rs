@@ -1,5 +1,6 @@
 //! `hub-node`: runs a node, the demo, and the small commands around them.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -97,6 +98,12 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
+    // Colours are for terminals: in a file or a journal they are rubbish.
+    let subscriber = if std::io::stderr().is_terminal() {
+        subscriber
+    } else {
+        subscriber.with_ansi(false)
+    };
     if config.log_json {
         subscriber.json().init()
     } else {

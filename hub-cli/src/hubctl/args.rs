@@ -23,7 +23,7 @@ pub(crate) use trust::{CaCommand, FirmwareCommand, KeyCommand, ProvisionArgs};
     version,
     after_help = "\
 Examples:
-  export HUB_URL=https://hub.example:4000 HUB_TOKEN=hub_... HUB_ORG=acme HUB_PRODUCT=lamp
+  export HUB_URL=https://hub.example:4080 HUB_TOKEN=hub_... HUB_ORG=acme HUB_PRODUCT=lamp
   hubctl device list
   hubctl firmware upload lamp-1.4.0.fw
   hubctl group target beta --firmware 0a1b2c3d-...
@@ -57,7 +57,7 @@ pub(crate) struct Hub {
         long,
         global = true,
         env = "HUB_URL",
-        default_value = "http://127.0.0.1:4000"
+        default_value = "http://127.0.0.1:4080"
     )]
     pub(crate) url: String,
     /// Access token.

@@ -30,6 +30,16 @@ pub struct ServerFiles {
     pub key: PathBuf,
 }
 
+impl ServerFiles {
+    /// Whether the files hold a certificate and the key that belongs to it.
+    ///
+    /// # Errors
+    /// Files that cannot be used.
+    pub fn check(&self) -> Result<(), TlsError> {
+        load(self, &rustls::crypto::aws_lc_rs::default_provider()).map(drop)
+    }
+}
+
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {

@@ -11,6 +11,7 @@ pub(super) mod groups;
 pub(super) mod identity;
 pub(super) mod tenancy;
 pub(super) mod tenants;
+pub(super) mod updates;
 pub(super) mod world;
 
 /// Makes the tests of one implementation. `$open` is an expression of a future that gives `(guard, Arc<dyn Store>)`.
@@ -53,6 +54,7 @@ macro_rules! whole_store_suite {
                 pending_is_bounded, acked_commands_never_return, group_changes_tell_what_is_live, dead_nodes_are_forgotten,
                 updates_keep_the_latest, offers_are_counted_per_decision,
             }
+            updates::{joins_end_updates}
             concurrency::{audience_is_exact_while_members_come, no_change_is_missed, one_owner_at_a_time}
         }
     };

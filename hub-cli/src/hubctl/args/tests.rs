@@ -9,6 +9,17 @@ fn the_command_line_is_sound() {
 }
 
 #[test]
+fn a_hub_on_this_machine_is_found_where_it_listens_by_default() {
+    let command = Options::command();
+    let url = command.get_arguments().find(|arg| arg.get_id() == "url");
+    let default = url.and_then(|arg| arg.get_default_values().first());
+    assert_eq!(
+        default.and_then(|url| url.to_str()),
+        Some("http://127.0.0.1:4080")
+    );
+}
+
+#[test]
 fn the_examples_of_the_help_text_parse() {
     let at = ["--org", "acme", "--product", "lamp"];
     let uuid = "01920000-0000-7000-8000-000000000000";

@@ -64,7 +64,8 @@ pub(super) async fn fence(
     })
 }
 
-/// A join: four small statements when nothing is due.
+/// A join: four small statements when nothing is due. It ends what was said about an update: with other firmware than before
+/// that succeeded, whatever was reported last, and a device that is back is no longer rebooting.
 pub(super) async fn attach(db: &mut SqliteConnection, join: &Attach) -> StoreResult<DeviceOutcome> {
     let mut reconciled = reconciled(db, join.device, join.certificate, join.at).await?;
     match reconciled.level.standing {
@@ -79,7 +80,12 @@ pub(super) async fn attach(db: &mut SqliteConnection, join: &Attach) -> StoreRes
     }
     let generation: Option<i64> = sqlx::query_scalar(
         "UPDATE device SET conn_gen = conn_gen + 1, node = $2, remote = $3, connected_at = $4, \
-         firmware = coalesce($5, firmware) WHERE id = $1 RETURNING conn_gen",
+         firmware = coalesce($5, firmware), \
+         update_status = CASE WHEN update_status IS NULL THEN NULL WHEN $5 ->> '$.uuid' <> firmware ->> '$.uuid' \
+         THEN 'completed' WHEN update_status = 'rebooting' THEN NULL ELSE update_status END, \
+         update_progress = CASE WHEN $5 ->> '$.uuid' <> firmware ->> '$.uuid' THEN NULL ELSE update_progress END, \
+         update_error = CASE WHEN $5 ->> '$.uuid' <> firmware ->> '$.uuid' THEN NULL ELSE update_error END \
+         WHERE id = $1 RETURNING conn_gen",
     )
     .bind(join.device.0)
     .bind(&*join.node)
