@@ -4,6 +4,15 @@
 //! of them and are property-tested: total (no event panics), deterministic (same events, same effects), bounded (effects
 //! per step and memory stay within [`limits`]). A refusal is an effect with a reason, never an `Err`.
 
+#![warn(clippy::iter_over_hash_type)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "a test takes one moment from the clock to count from"
+    )
+)]
+
 pub mod command;
 pub mod fanout;
 pub mod level;

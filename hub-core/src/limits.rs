@@ -192,6 +192,8 @@ pub const IDEMPOTENCY_WAIT_MAX: Duration = Duration::from_secs(5);
 pub const STORE_PAGE_ROWS_MAX: usize = 1_000;
 /// Writes of sockets in one transaction.
 pub const DEVICE_WRITES_MAX: usize = 256;
+/// Groups one device can be in: the reply to its join lists them all, and must fit in a frame.
+pub const GROUPS_PER_DEVICE_MAX: i64 = 100;
 /// Devices added to a group in one call.
 pub const GROUP_MEMBERS_PER_CALL_MAX: usize = 10_000;
 /// How long the answer to a creating call is remembered under its key.

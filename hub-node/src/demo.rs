@@ -132,6 +132,7 @@ async fn show(stage: &Stage, fleet: &mut Fleet, screen: &Screen) -> anyhow::Resu
     })
     .await?;
     bar.finish();
+    screen.say_if_plain(&format!("  {all} of {all} acknowledged it and did it"));
     fleet.until_online(stage, screen).await?;
     screen.say("All of them rebooted once and are back.");
     Ok(())

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use axum::Router;
 use hub_core::limits::{RECONNECT_SPREAD, STOP_MAX, SWEEP_EVERY};
 use ractor::{Actor, ActorRef};
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -90,43 +92,27 @@ impl Node {
         };
         let background = start_background(dispatch, &store, &*bus).await?;
         let (writes, writes_task) = Writes::start(store.clone());
-        let links = links(config, device_addr)?;
-        let node_name = config.node_name.as_str().into();
+        let supervisors = SocketSupervisors::start().await?;
         let context = Context::new(
-            node_name,
+            config.node_name.as_str().into(),
             store.clone(),
             writes,
             sockets.clone(),
             groups.clone(),
-            links.clone(),
+            links(config, device_addr)?,
         );
-        let supervisors = SocketSupervisors::start().await?;
-        let index = Arc::new(StoredFirmware(store.clone()));
-        let edge = Arc::new(Edge {
-            tls: tls.config(),
-            policy: HeadPolicy {
-                origins: config.device_origins.clone(),
-                ..HeadPolicy::default()
-            },
+        let edge = edge(
+            config,
+            context,
+            &blobs,
+            tls.config(),
             verdicts,
-            supervisors: supervisors.clone(),
-            downloads: Arc::new(DownloadService::new(links, index, blobs.clone())),
-            context: Arc::new(context),
-        });
+            &supervisors,
+        );
         let stop = CancellationToken::new();
         let mut listeners = JoinSet::new();
         listeners.spawn(edge.run(device_listener, stop.clone()));
-        let limits = ApiLimits {
-            firmware_bytes_max: config.firmware_bytes_max,
-            ..ApiLimits::default()
-        };
-        let router = api::router(ApiState::new(
-            store,
-            bus,
-            blobs,
-            Arc::new(wall_clock),
-            limits,
-        ));
+        let router = operators_api(config, store, bus, blobs);
         let api_tls = config.api_certificate.clone().zip(config.api_key.clone());
         api::serve::start(&mut listeners, api_listener, router, api_tls, stop.clone())?;
         info!(node = config.node_name, device = %device_addr, api = %api_addr, "ready");
@@ -219,6 +205,48 @@ async fn start_background(
     tasks.spawn(tick_groups(dispatch.groups.clone()));
     tasks.spawn(dispatch.poll(store.clone(), mark));
     Ok(tasks)
+}
+
+fn edge(
+    config: &Config,
+    context: Context,
+    blobs: &Blobs,
+    tls: Arc<ServerConfig>,
+    verdicts: Arc<Verdicts>,
+    supervisors: &Arc<SocketSupervisors>,
+) -> Arc<Edge> {
+    let index = Arc::new(StoredFirmware(context.store.clone()));
+    let downloads = DownloadService::new(context.links.clone(), index, blobs.clone());
+    Arc::new(Edge {
+        tls,
+        policy: HeadPolicy {
+            origins: config.device_origins.clone(),
+            ..HeadPolicy::default()
+        },
+        verdicts,
+        supervisors: supervisors.clone(),
+        downloads: Arc::new(downloads),
+        context: Arc::new(context),
+    })
+}
+
+fn operators_api(
+    config: &Config,
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    blobs: Blobs,
+) -> Router {
+    let limits = ApiLimits {
+        firmware_bytes_max: config.firmware_bytes_max,
+        ..ApiLimits::default()
+    };
+    api::router(ApiState::new(
+        store,
+        bus,
+        blobs,
+        Arc::new(wall_clock),
+        limits,
+    ))
 }
 
 async fn bind(addr: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {

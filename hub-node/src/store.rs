@@ -239,7 +239,7 @@ pub trait FleetStore {
     /// Members, by device id.
     async fn members(&self, path: GroupPath<'_>, page: PageQuery) -> StoreResult<Page<Device>>;
     /// Adds devices (by name; at most 10,000) in one transaction; those that are members already stay as they are. Any
-    /// unknown name refuses the whole call. Each added device's channel changes. `from_seq` is the group's head.
+    /// unknown name refuses the whole call; so does a device that is in `GROUPS_PER_DEVICE_MAX` groups (conflict `too_many_groups`). Each added device's channel changes. `from_seq` is the group's head.
     async fn add_members(&self, path: GroupPath<'_>, devices: &[&str])
     -> StoreResult<Changed<u32>>;
     /// Ends one membership; the device's channel changes. `NotFound` when it is no member.

@@ -9,5 +9,8 @@
 )]
 
 mod abuse;
+mod acts;
 mod harness;
+mod phoenix_client;
 mod rules;
+mod wire_rules;

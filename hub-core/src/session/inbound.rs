@@ -31,7 +31,11 @@ impl Session {
         match (Topic::parse(&from.topic), event) {
             (Topic::Phoenix, Ok(DeviceEvent::Heartbeat)) => reply(from, Answer::Ok, out),
             (Topic::Phoenix, _) => self.refuse(from, "unknown_event", out),
-            (Topic::Device(_), Ok(DeviceEvent::Join(params))) => {
+            (Topic::Device(topic), Ok(DeviceEvent::Join(mut params))) => {
+                // Some devices name what they run in the topic alone; where both do, the payload is the fuller word.
+                if params.firmware.uuid.is_none() {
+                    params.firmware.uuid = topic.firmware;
+                }
                 self.join_device(from, params, out)
             }
             (Topic::Group(_), Ok(DeviceEvent::Join(_))) => self.join_group(from, out),

@@ -80,41 +80,10 @@ impl Stage {
         screen.say(&format!("  API      http://{}/api/v1", node.api_addr()));
 
         screen.step("An org, a product, a signing key and an authority that may enrol devices are registered.");
-        root.create_org(&OrgCreate { name: ORG.parse()? }).await?;
-        let body = TokenCreate {
-            name: "demo".parse()?,
-            role: Role::Admin,
-            expires_at: None,
-        };
-        let token = root.create_token(ORG, &body).await?.token;
+        let token = found(&root).await?;
         let api = client(&node, &token)?;
-        api.create_product(
-            ORG,
-            &ProductCreate {
-                name: PRODUCT.parse()?,
-            },
-        )
-        .await?;
         let signing = SigningKey::generate();
-        let public_key = signing.public_key().to_string();
-        api.create_signing_key(
-            ORG,
-            &SigningKeyCreate {
-                name: "release".parse()?,
-                public_key,
-            },
-        )
-        .await?;
-        register(&api, &authority).await?;
-        api.create_group(
-            ORG,
-            PRODUCT,
-            &GroupCreate {
-                name: GROUP.parse()?,
-                priority: 10,
-            },
-        )
-        .await?;
+        furnish(&api, &authority, &signing).await?;
 
         screen.step(&format!(
             "Two versions of firmware are built, signed and uploaded, {firmware_mib} MiB each."
@@ -192,6 +161,44 @@ fn client(node: &Node, token: &str) -> anyhow::Result<Client> {
         token: token.to_owned(),
         ca_pem: None,
     })?)
+}
+
+/// Makes the org and returns the token of its admin.
+async fn found(root: &Client) -> anyhow::Result<String> {
+    root.create_org(&OrgCreate { name: ORG.parse()? }).await?;
+    let body = TokenCreate {
+        name: "demo".parse()?,
+        role: Role::Admin,
+        expires_at: None,
+    };
+    Ok(root.create_token(ORG, &body).await?.token)
+}
+
+/// Makes everything inside the org that the story needs.
+async fn furnish(api: &Client, authority: &Authority, signing: &SigningKey) -> anyhow::Result<()> {
+    api.create_product(
+        ORG,
+        &ProductCreate {
+            name: PRODUCT.parse()?,
+        },
+    )
+    .await?;
+    let key = SigningKeyCreate {
+        name: "release".parse()?,
+        public_key: signing.public_key().to_string(),
+    };
+    api.create_signing_key(ORG, &key).await?;
+    register(api, authority).await?;
+    api.create_group(
+        ORG,
+        PRODUCT,
+        &GroupCreate {
+            name: GROUP.parse()?,
+            priority: 10,
+        },
+    )
+    .await?;
+    Ok(())
 }
 
 /// Registers the authority with proof that its key is here, and lets it enrol devices.

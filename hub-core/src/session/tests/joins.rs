@@ -47,6 +47,34 @@ fn the_reply_lists_the_groups_and_precedes_the_offer_and_the_commands() {
 }
 
 #[test]
+fn the_topic_says_what_runs_when_the_payload_does_not() {
+    let running = "8a5c1cd0-0f7c-4a8e-9a0e-2f2f6d5f4f4c";
+    let topic = format!("device:{running}");
+    let mut bench = Bench::new();
+    let attempt = attempt_of(&bench.step(frame(
+        &topic,
+        Some("1"),
+        Some("1"),
+        DeviceEvent::Join(Box::default()),
+    )));
+    let level = Level {
+        target: Some(target(running, 1)),
+        ..level()
+    };
+    let out = bench.attach(attempt, level, vec![]);
+    assert!(
+        !out.iter().any(|e| matches!(
+            e,
+            Effect::Push {
+                push: Push::Offer { .. },
+                ..
+            }
+        )),
+        "{out:?}"
+    );
+}
+
+#[test]
 fn a_join_without_join_ref_is_remembered_under_its_ref() {
     let mut bench = Bench::new();
     let attempt = attempt_of(&bench.step(join(TOPIC, None, Some("5"), ACK)));

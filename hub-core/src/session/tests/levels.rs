@@ -315,3 +315,24 @@ fn silence_is_pinged_then_closed_and_any_frame_counts_as_life() {
     let out = bench.after(SILENCE_MAX - PING_AFTER);
     assert_eq!(out.last(), Some(&Effect::Close(CloseReason::Silent)));
 }
+
+#[test]
+fn every_kind_of_frame_is_a_sign_of_life() {
+    let heartbeat = || frame("phoenix", None, Some("9"), DeviceEvent::Heartbeat);
+    let signs: [fn() -> Event; 4] = [
+        || Event::Pinged,
+        || Event::Ponged(None),
+        || frame(TOPIC, None, Some("9"), DeviceEvent::Unknown),
+        || Event::Malformed {
+            to: None,
+            code: "bad_request",
+        },
+    ];
+    for sign in signs.into_iter().map(|sign| sign()).chain([heartbeat()]) {
+        let mut bench = Bench::joined(LEGACY, level());
+        bench.now += PING_AFTER - Duration::from_secs(1);
+        let what = format!("{sign:?}");
+        bench.step(sign);
+        assert_eq!(bench.after(Duration::from_secs(2)), [], "{what}");
+    }
+}

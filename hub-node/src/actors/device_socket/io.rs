@@ -123,7 +123,15 @@ impl SocketIo {
             WsError::Io(_) if self.socket.get_ref().too_many_fragments() => {
                 CloseReason::PolicyViolation
             }
-            _ => return self.gone(),
+            WsError::Io(_)
+            | WsError::ConnectionClosed
+            | WsError::AlreadyClosed
+            | WsError::Tls(_)
+            | WsError::WriteBufferFull(_)
+            | WsError::AttackAttempt
+            | WsError::Url(_)
+            | WsError::Http(_)
+            | WsError::HttpFormat(_) => return self.gone(),
         };
         Incoming::Fault(reason)
     }

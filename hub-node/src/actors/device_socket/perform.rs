@@ -278,12 +278,11 @@ impl State {
     }
 
     fn record(&mut self, report: Report, receipt: Option<u32>) {
-        let generation = match &report {
-            Report::Detach(generation) => {
-                self.guard.detached();
-                Some(*generation)
-            }
-            _ => self.guard.generation(),
+        let generation = if let Report::Detach(generation) = &report {
+            self.guard.detached();
+            Some(*generation)
+        } else {
+            self.guard.generation()
         };
         let Some(generation) = generation else { return };
         let write = self.write(report, generation);

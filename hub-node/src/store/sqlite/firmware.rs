@@ -1,4 +1,4 @@
-//! Recorded firmware.
+//! Firmware records: what was uploaded, by which key, and who still targets it.
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 //! Owns the two ends of a membership: it starts at the group's head, so that it hears of the next command first, and
 //! ends at the head, so that what was accepted before stays due. A membership that spans no command leaves no row.
 
-use hub_core::limits::GROUP_MEMBERS_PER_CALL_MAX;
+use hub_core::limits::{GROUP_MEMBERS_PER_CALL_MAX, GROUPS_PER_DEVICE_MAX};
 use hub_proto::id::{ChannelId, GroupId};
 use sqlx::SqliteConnection;
 
@@ -76,11 +76,33 @@ pub(super) async fn add(
     .fetch_all(&mut *db)
     .await
     .map_err(store_failure)?;
+    refuse_too_many_groups(db, &added).await?;
     let value = u32::try_from(added.len()).map_err(|_| damaged("list"))?;
     Ok(Changed {
         value,
         changes: channels::change_devices(db, &added).await?,
     })
+}
+
+/// The list of a device's groups is part of the reply to its join, so it has a bound.
+async fn refuse_too_many_groups(db: &mut SqliteConnection, devices: &[i64]) -> StoreResult<()> {
+    let over: Option<i64> = sqlx::query_scalar(
+        "SELECT m.device_id FROM json_each($1) AS device CROSS JOIN member m \
+         WHERE m.device_id = device.value AND m.to_seq IS NULL \
+         GROUP BY m.device_id HAVING count(*) > $2 LIMIT 1",
+    )
+    .bind(json_list(devices))
+    .bind(GROUPS_PER_DEVICE_MAX)
+    .fetch_optional(db)
+    .await
+    .map_err(store_failure)?;
+    match over {
+        None => Ok(()),
+        Some(_) => Err(conflict(
+            "too_many_groups",
+            format!("a device can be in at most {GROUPS_PER_DEVICE_MAX} groups"),
+        )),
+    }
 }
 
 /// Ends one membership.

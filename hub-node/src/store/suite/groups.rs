@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hub_core::limits::GROUPS_PER_DEVICE_MAX;
 use hub_proto::id::DeviceId;
 
 use crate::store::Store;
@@ -59,6 +60,20 @@ pub(in crate::store) async fn memberships_end_and_begin_again(store: Arc<dyn Sto
             .len(),
         1
     );
+}
+
+pub(in crate::store) async fn groups_per_device_are_bounded(store: Arc<dyn Store>) {
+    let world = World::new(&store, "a").await;
+    world.device("d").await;
+    world.device("e").await;
+    for n in 0..GROUPS_PER_DEVICE_MAX {
+        world.members(&format!("g{n}"), 0, &["d"]).await;
+    }
+    world.members("last", 0, &[]).await;
+    let refused = store.add_members(world.group("last"), &["e", "d"]).await;
+    assert_eq!(code(refused), "too_many_groups");
+    let members = store.members(world.group("last"), all()).await.unwrap();
+    assert_eq!(members.items.len(), 0, "all or nobody");
 }
 
 pub(in crate::store) async fn deleted_groups_keep_what_is_due(store: Arc<dyn Store>) {

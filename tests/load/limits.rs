@@ -1,0 +1,42 @@
+//! Every bound of the load harness, with its unit in the name.
+
+use std::time::Duration;
+
+/// Files that a process needs besides its sockets: the database, logs, pipes, the runtime's own.
+pub(crate) const FILES_KEPT: u64 = 200;
+/// Worker processes of one run.
+pub(crate) const WORKERS_MAX: u32 = 32;
+/// Devices that one worker connects at the same time. Two workers stay below the node's own bound on handshakes.
+pub(crate) const CONNECTS_AT_ONCE: usize = 32;
+/// Notes of workers that wait to be read; then the workers wait.
+pub(crate) const NOTES_MAX: usize = 1_024;
+/// A worker tells how far it is after this many devices.
+pub(crate) const PROGRESS_STEP: u32 = 20;
+
+/// The node must be ready this long after it was started.
+pub(crate) const START_MAX: Duration = Duration::from_secs(30);
+/// A node that was told to stop must be gone after this long.
+pub(crate) const STOP_MAX: Duration = Duration::from_secs(60);
+/// One device must be connected and have joined all its channels after this long.
+pub(crate) const ARRIVAL_MAX: Duration = Duration::from_secs(60);
+/// No worker may be silent for this long while it carries out an order.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(90);
+/// A command must be with the last device after this long, and its last acknowledgement committed.
+pub(crate) const ROUND_MAX: Duration = Duration::from_secs(60);
+/// A worker whose orders have ended must be gone after this long.
+pub(crate) const FAREWELL_MAX: Duration = Duration::from_secs(10);
+
+/// Every device says this often that it lives, as the clients of the founding protocol do.
+pub(crate) const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
+/// Commands start at least this far apart: a device may send 10 messages a second for long, and each command costs
+/// it one acknowledgement, beside its heartbeats.
+pub(crate) const COMMAND_EVERY: Duration = Duration::from_millis(125);
+/// Quiet time before memory or idle CPU is read, so that what belongs to the phase before is over.
+pub(crate) const SETTLE: Duration = Duration::from_secs(3);
+/// Bytes of the arguments of one group command, as JSON.
+pub(crate) const ARGS_BYTES: usize = 256;
+
+/// The read buffer of one simulated device, bytes.
+pub(crate) const READ_BUFFER_BYTES: usize = 1_024;
+/// A simulated device queues at most this many bytes.
+pub(crate) const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1_024;

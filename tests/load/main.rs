@@ -1,0 +1,112 @@
+//! `hub-load`: what a node costs per device, measured on the real program with real mutual TLS from other processes.
+//!
+//! Everything it starts ends with it, also on Ctrl-C and SIGTERM; its state is a temporary directory.
+
+mod crew;
+mod device;
+mod gauge;
+mod limits;
+mod orders;
+mod report;
+mod scenario;
+mod server;
+mod swarm;
+mod tally;
+mod wire;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use report::Report;
+use scenario::IdleAndFanout;
+use swarm::SwarmFlags;
+
+/// Measures what a hub costs per device: memory, set-up, delivery. Build it and the node in release first.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  cargo build --release -p hub-node -p hub-tests\n  target/release/hub-load idle-and-fanout                              2,000 devices, a table\n  target/release/hub-load idle-and-fanout --devices 10000 --json       a table on stderr, JSON on stdout\n  target/release/hub-load idle-and-fanout --devices 200 --rounds 10 --idle-seconds 5   a quick look"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Memory and CPU of idle devices, CPU per set-up, CPU and times of group commands.
+    IdleAndFanout {
+        #[command(flatten)]
+        what: IdleAndFanout,
+        /// Print JSON on standard output, and the table on standard error.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Plays devices on orders from standard input.
+    #[command(hide = true)]
+    Swarm(SwarmFlags),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::IdleAndFanout { what, json } => measure(&what, json),
+        // Why a worker failed is told to the measuring process, which says it once.
+        Command::Swarm(flags) => match swarm::run(&flags) {
+            Ok(()) => Ok(()),
+            Err(_) => return ExitCode::FAILURE,
+        },
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The logger of this program is its standard error.
+            let _ = writeln!(std::io::stderr(), "hub-load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(what: &IdleAndFanout, json: bool) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let report = runtime.block_on(unless_interrupted(what))?;
+    let table = report.table();
+    if json {
+        writeln!(std::io::stderr(), "{table}")?;
+        writeln!(
+            std::io::stdout(),
+            "{}",
+            serde_json::to_string_pretty(&report)?
+        )?;
+    } else {
+        writeln!(std::io::stdout(), "{table}")?;
+    }
+    Ok(())
+}
+
+/// An interrupted run is dropped, and with it every process and file it made.
+async fn unless_interrupted(what: &IdleAndFanout) -> anyhow::Result<Report> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        biased;
+        _ = interrupt.recv() => bail!("interrupted"),
+        _ = terminate.recv() => bail!("told to stop"),
+        report = what.run() => report,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        super::Cli::command().debug_assert();
+    }
+}

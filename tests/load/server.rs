@@ -1,0 +1,192 @@
+//! The node that is measured: the real program on a directory of its own, started and ended by pid.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use hub_cli::{Client, ClientOptions};
+use hub_node::pki::{Authority, registration_proof};
+use hub_node::store::records::Role;
+use hub_node::{Config, token};
+use hub_proto::api::{AuthorityCreate, GroupCreate, MembersAdd, ProductCreate, Provisioning};
+use hub_proto::slug::Slug;
+use hub_tests::process::{Launch, Program};
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+use crate::device;
+use crate::gauge::Gauge;
+use crate::limits::{START_MAX, STOP_MAX};
+
+/// The org of the run.
+pub(crate) const ORG: &str = "load";
+/// Its product.
+pub(crate) const PRODUCT: &str = "load";
+/// Its group, which holds all devices.
+pub(crate) const GROUP: &str = "everyone";
+/// Days the server's certificate is valid.
+const DAYS: u32 = 2;
+
+/// What a node needs, in a directory that outlives several starts of it.
+pub(crate) struct Site {
+    dir: PathBuf,
+    program: PathBuf,
+    log: String,
+    token: String,
+    devices: Authority,
+    starts: u32,
+}
+
+/// A running node.
+pub(crate) struct Server {
+    program: Program,
+    /// Where devices connect.
+    pub(crate) hub: SocketAddr,
+    /// A client of the API, with an admin's token.
+    pub(crate) api: Client,
+    /// Reads what the node costs.
+    pub(crate) gauge: Gauge,
+}
+
+/// The log line of a node that is ready.
+#[derive(Deserialize)]
+struct Ready {
+    fields: ReadyFields,
+}
+
+#[derive(Deserialize)]
+struct ReadyFields {
+    device: SocketAddr,
+    api: SocketAddr,
+}
+
+impl Site {
+    /// Makes certificates and a token in an empty directory.
+    ///
+    /// # Errors
+    /// When any of it cannot be made.
+    pub(crate) async fn make(dir: &Path, program: PathBuf, log: String) -> anyhow::Result<Self> {
+        let now = OffsetDateTime::now_utc();
+        let root = Authority::generate("load servers", now)?;
+        let server = root.server(&["localhost".to_owned()], DAYS, now)?;
+        let devices = Authority::generate("load devices", now)?;
+        let write = |file: &str, pem: &str| std::fs::write(dir.join(file), pem);
+        write("server.pem", &server.certificate_pem)?;
+        write("server-key.pem", &server.key_pem)?;
+        write("server-ca.pem", &root.certificate().certificate_pem)?;
+        write("ca.pem", &devices.certificate().certificate_pem)?;
+        write("ca-key.pem", &devices.certificate().key_pem)?;
+        let state_dir = dir.join("state");
+        std::fs::create_dir(&state_dir)?;
+        let config = Config {
+            state_dir,
+            ..Config::default()
+        };
+        let (org, name): (Slug, Slug) = (ORG.parse()?, "load".parse()?);
+        let token = token::mint(&config, Some(&org), Role::Admin, &name, None).await?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            program,
+            log,
+            token,
+            devices,
+            starts: 0,
+        })
+    }
+
+    /// Starts the node on what is there.
+    ///
+    /// # Errors
+    /// When it is not ready in time; the message holds the end of its log.
+    pub(crate) async fn start(&mut self) -> anyhow::Result<Server> {
+        self.starts += 1;
+        let any = "127.0.0.1:0";
+        let mut program = Launch::new(&self.program)
+            .arg("run")
+            .arg("--state-dir")
+            .arg(self.dir.join("state"))
+            .arg(format!("--device-listen={any}"))
+            .arg(format!("--api-listen={any}"))
+            .arg("--device-certificate")
+            .arg(self.dir.join("server.pem"))
+            .arg("--device-key")
+            .arg(self.dir.join("server-key.pem"))
+            .arg("--log-json")
+            .arg(format!("--log={}", self.log))
+            .start(self.dir.join(format!("node-{}.log", self.starts)))?;
+        let ready = program.said("\"message\":\"ready\"", START_MAX).await?;
+        let Ready { fields } = serde_json::from_str(&ready)
+            .with_context(|| format!("the node said something else: {ready}"))?;
+        let api = Client::new(&ClientOptions {
+            url: format!("http://{}", fields.api),
+            token: self.token.clone(),
+            ca_pem: None,
+        })?;
+        let gauge = Gauge::new(program.pid())?;
+        Ok(Server {
+            program,
+            hub: fields.device,
+            api,
+            gauge,
+        })
+    }
+
+    /// Makes the product and the group, and registers the authority, which may provision `quota` devices.
+    ///
+    /// # Errors
+    /// The API's.
+    pub(crate) async fn furnish(&self, api: &Client, quota: u32) -> anyhow::Result<()> {
+        let product: Slug = PRODUCT.parse()?;
+        let body = ProductCreate {
+            name: product.clone(),
+        };
+        api.create_product(ORG, &body).await?;
+        let registration = api.create_registration(ORG).await?;
+        let now = OffsetDateTime::now_utc();
+        let body = AuthorityCreate {
+            certificate_pem: self.devices.certificate().certificate_pem.clone(),
+            verification_pem: registration_proof(&self.devices, &registration.code, now)?,
+            provision: Some(Provisioning { product, quota }),
+        };
+        api.create_authority(ORG, &body).await?;
+        let body = GroupCreate {
+            name: GROUP.parse()?,
+            priority: 0,
+        };
+        api.create_group(ORG, PRODUCT, &body).await?;
+        Ok(())
+    }
+}
+
+/// Makes the devices members of the group.
+///
+/// # Errors
+/// The API's; devices that it does not know.
+pub(crate) async fn add_members(api: &Client, devices: u32) -> anyhow::Result<()> {
+    /// Devices of one call; the hub takes 10,000.
+    const PER_CALL: usize = 5_000;
+    let names: Vec<Slug> = (0..devices)
+        .map(|number| device::name(number).parse())
+        .collect::<Result<_, _>>()?;
+    for some in names.chunks(PER_CALL) {
+        let devices = some.to_vec();
+        api.add_members(ORG, PRODUCT, GROUP, &MembersAdd { devices })
+            .await?;
+    }
+    let members = api.group(ORG, PRODUCT, GROUP).await?.members;
+    ensure!(
+        members == u64::from(devices),
+        "the group has {members} members instead of {devices}"
+    );
+    Ok(())
+}
+
+impl Server {
+    /// Stops the node as an operator would, and waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        self.program.stop(STOP_MAX).await.map(drop)
+    }
+}
