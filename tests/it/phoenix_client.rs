@@ -10,7 +10,9 @@ use hub_tests::sandbox::{ORG, PRODUCT, Sandbox};
 use hub_tests::wait::PATIENCE;
 use serde_json::{Value, json};
 
-use crate::acts::{acking, command_device, command_group, execution, legacy, topic_of};
+use crate::acts::{
+    acking, command_device, command_group, execution, legacy, topic_of, until_state,
+};
 
 const BEAT: Duration = Duration::from_millis(200);
 
@@ -143,9 +145,11 @@ async fn the_official_client_comes_back_by_itself_after_a_cut() -> anyhow::Resul
         joined(&mut client, "device").await?;
         let after = sandbox.api.connection(ORG, PRODUCT, "s1").await?;
         assert!(after.generation > before.generation, "{round}");
-        command_device(&sandbox, "s1", "identify", json!({"n": round})).await?;
+        let id = command_device(&sandbox, "s1", "identify", json!({"n": round})).await?;
         let report = pushed(&mut client, "identify").await?;
         assert_eq!(report["payload"]["n"], json!(round));
+        // A cut before its pong has arrived would bring the command once more.
+        until_state(&sandbox, id, "s1", ExecutionState::Delivered).await?;
     }
     client.command("exit").await?;
     Ok(())
