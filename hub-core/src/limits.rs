@@ -34,6 +34,9 @@ pub const CHANNELS_MAX: usize = 32;
 pub const OUTBOX_MESSAGES_MAX: usize = 256;
 /// Bytes waiting for a device that reads slowly.
 pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one connection that the kernel may hold unsent; without this a device that reads nothing costs megabytes
+/// that no other bound sees.
+pub const KERNEL_UNSENT_BYTES_MAX: u32 = 64 * 1024;
 /// Group entries waiting for a socket's actor; when full they are dropped and read from the store again.
 pub const INBOX_ENTRIES_MAX: usize = 64;
 /// A socket without inbound frames is pinged after this long; above the usual 30 s heartbeat, so that a healthy

@@ -8,7 +8,7 @@
 //! ```
 //! The machine decides everything that is said on the socket and writes nothing itself. It must not be told things
 //! out of order: events of one socket come from one actor. Its parts own a rule each: [`channels`], [`delivery`],
-//! [`inbound`] (what a device may say), [`level`] (groups and targets), [`liveness`].
+//! [`inbound`] (what a device may say), [`level`] (groups and targets), [`liveness`], [`updates`] (whose report it is).
 
 mod channels;
 mod delivery;
@@ -16,6 +16,7 @@ mod effect;
 mod inbound;
 mod level;
 mod liveness;
+mod updates;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -12,6 +12,8 @@ mod fields;
 mod join;
 mod status;
 
+use uuid::Uuid;
+
 use crate::codes;
 use crate::frame::Payload;
 
@@ -149,5 +151,26 @@ impl DeviceEvent {
             names::SCRIPT_RESULT => Self::ScriptResult,
             _ => Self::Unknown,
         })
+    }
+
+    /// The id of the offer that a report about an update names.
+    #[must_use]
+    pub fn offer(&self) -> Option<Uuid> {
+        match self {
+            Self::StatusUpdate(report) => report.offer,
+            Self::Progress(report) => report.offer,
+            Self::UpdateError(report) => report.offer,
+            Self::Join(_)
+            | Self::Leave
+            | Self::Heartbeat
+            | Self::Rebooting
+            | Self::FirmwareValidated
+            | Self::CommandAck(_)
+            | Self::CommandResult(_)
+            | Self::Network(_)
+            | Self::CheckUpdateAvailable
+            | Self::ScriptResult
+            | Self::Unknown => None,
+        }
     }
 }

@@ -115,7 +115,7 @@ impl Session {
     }
 
     /// Whether this device may be answered at all outside joins, leaves and heartbeats.
-    fn may_answer(&self) -> bool {
+    pub(super) fn may_answer(&self) -> bool {
         self.capabilities.ack || !self.spoken_for
     }
 
@@ -266,15 +266,16 @@ impl Session {
             Ok(event) => event,
             Err(error) => return self.refuse(from, error.code, out),
         };
+        if self.is_about_another_update(&event) {
+            return self.other_update(from, &event, out);
+        }
         match event {
             DeviceEvent::StatusUpdate(status) => {
                 self.flush_progress(out);
                 let failed = status.status == UpdateStatus::Failed;
                 self.record(Report::Status(status), Some(from), None, out);
                 if failed {
-                    // The next offer has a fresh URL; how soon it may come, the store's count of offers says.
-                    self.offered = None;
-                    self.reconcile(out);
+                    self.offer_again(out);
                 }
             }
             DeviceEvent::Progress(progress) => self.progressed(progress, from, now, out),

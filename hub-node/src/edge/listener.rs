@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hub_core::limits::{HANDSHAKES_MAX, SOCKETS_MAX, TLS_HANDSHAKE_MAX};
+use hub_core::limits::{HANDSHAKES_MAX, KERNEL_UNSENT_BYTES_MAX, SOCKETS_MAX, TLS_HANDSHAKE_MAX};
 use rustls::ServerConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -73,6 +73,7 @@ impl Edge {
         permit: Option<OwnedSemaphorePermit>,
     ) {
         let _ = stream.set_nodelay(true);
+        bound_unsent(&stream);
         let handshake = TlsAcceptor::from(self.tls.clone()).accept(stream);
         let mut stream = match timeout(TLS_HANDSHAKE_MAX, handshake).await {
             Ok(Ok(stream)) => stream,
@@ -161,6 +162,19 @@ impl Edge {
     }
 }
 
+/// Keeps what a peer does not read in the outbox, where it is counted, instead of in the kernel.
+#[cfg(target_os = "linux")]
+fn bound_unsent(stream: &TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    if let Err(error) = socket.set_tcp_notsent_lowat(KERNEL_UNSENT_BYTES_MAX) {
+        debug!(%error, "unsent data of a connection is not bounded");
+    }
+}
+
+/// Other systems are for development: their default stays.
+#[cfg(not(target_os = "linux"))]
+fn bound_unsent(_: &TcpStream) {}
+
 async fn refuse<S: tokio::io::AsyncWrite + Unpin>(
     stream: &mut S,
     answer: &Answer,
@@ -169,5 +183,28 @@ async fn refuse<S: tokio::io::AsyncWrite + Unpin>(
     debug!(%remote, status = answer.status, reason = answer.reason, "refused");
     if let Err(error) = answer.write(stream).await {
         debug!(%remote, %error, "refusal not delivered");
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn case_52_the_kernel_takes_little_for_a_peer_that_does_not_read() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let deaf = tokio::net::TcpSocket::new_v4().unwrap();
+        deaf.set_recv_buffer_size(4096).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (accepted, deaf) = tokio::join!(listener.accept(), deaf.connect(address));
+        let ((stream, _), _deaf) = (accepted.unwrap(), deaf.unwrap());
+        bound_unsent(&stream);
+        stream.writable().await.unwrap();
+        let mut taken = 0;
+        while let Ok(bytes) = stream.try_write(&[0; 16 * 1024]) {
+            taken += bytes;
+            assert!(taken < 8 * KERNEL_UNSENT_BYTES_MAX as usize, "{taken}");
+        }
+        assert!(taken > 0);
     }
 }

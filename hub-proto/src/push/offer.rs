@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::id::{ChannelId, DeviceId, Seq};
 use crate::text::hex32;
 use crate::time::Timestamp;
 
@@ -32,6 +33,16 @@ pub struct FirmwareUpdate {
     pub sha256: [u8; 32],
     /// The URL is refused after this.
     pub expires_at: Option<Timestamp>,
+}
+
+impl FirmwareUpdate {
+    /// The id of an offer: it follows from the device, the channel whose target it is, and that target's revision, so
+    /// a repeat is the same message and a report can be told from one about an older offer.
+    #[must_use]
+    pub fn id_of(device: DeviceId, channel: ChannelId, revision: Seq) -> Uuid {
+        let name = format!("{device}/{channel}/{revision}");
+        Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes())
+    }
 }
 
 /// The offer as it is written.

@@ -320,6 +320,9 @@ async fn case_50_and_51_half_open_and_half_closed_sockets_end_in_time() -> anyho
 async fn case_52_who_never_reads_is_closed_4408_and_loses_nothing() -> anyhow::Result<()> {
     /// As many as are on their way at a time.
     const COMMANDS: usize = 32;
+    /// Heartbeats at the start and from then on, below what counts as a flood.
+    const BURST: usize = 30;
+    const A_SECOND: usize = 8;
     let mut scene = Scene::start().await?;
     let dialer = scene.hub.dialer(&scene.rogue)?.receiving_at_most(4096);
     let socket = RawWs::open(&dialer, scene.hub.node.device_addr()).await?;
@@ -332,13 +335,14 @@ async fn case_52_who_never_reads_is_closed_4408_and_loses_nothing() -> anyhow::R
     }
     // It goes on talking, and the answers pile up behind the commands.
     let root = scene.hub.root.clone();
+    let beat = Frame::text(r#"[null,"b","phoenix","heartbeat",{}]"#).to_bytes();
     let given_up = async {
-        let beat = Frame::text(r#"[null,"b","phoenix","heartbeat",{}]"#);
-        let mut turns = tokio::time::interval(Duration::from_millis(120));
+        deaf.socket.send_bytes(&beat.repeat(BURST)).await?;
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
         wait::within("the deaf device is given up", 2 * PATIENCE, async {
             loop {
-                turns.tick().await;
-                deaf.socket.send_frame(&beat).await?;
+                seconds.tick().await;
+                deaf.socket.send_bytes(&beat.repeat(A_SECOND)).await?;
                 let device = root.device(ORG, PRODUCT, "rogue").await?;
                 if device.connection.is_none() {
                     return Ok(());

@@ -4,6 +4,8 @@ use super::*;
 use crate::fanout::News;
 use crate::level::{Offers, Refusal};
 use crate::limits::{OFFER_PENALTY_MIN, PING_AFTER, SILENCE_MAX};
+use hub_proto::event::{StatusUpdate, UpdateStatus};
+use hub_proto::push::FirmwareUpdate;
 
 fn offers(out: &[Effect]) -> Vec<&str> {
     out.iter()
@@ -426,4 +428,33 @@ fn the_answer_to_a_read_of_an_earlier_join_says_nothing_to_a_later_one() {
     );
     assert_eq!(bench.session.device_known, Seq(12));
     assert!(!bench.session.reconciling);
+}
+
+#[test]
+fn case_72_a_report_about_another_update_is_acknowledged_and_changes_nothing() {
+    let wanted = Level {
+        target: Some(target("bbbb", 7)),
+        ..level()
+    };
+    let mut bench = Bench::joined(ACK, wanted);
+    let offer = |revision| FirmwareUpdate::id_of(DEVICE, ChannelId::Device(DEVICE), Seq(revision));
+    let report = |status, offer| DeviceEvent::StatusUpdate(StatusUpdate::new(status, offer));
+    let ignored = Effect::Note(Note::Ignored("another_update"));
+    let ok = |reference| Effect::Reply {
+        to: address(TOPIC, Some("1"), Some(reference)),
+        answer: Answer::Ok,
+    };
+    let old = bench.push("2", report(UpdateStatus::Completed, Some(offer(6))));
+    assert_eq!(old, [ignored.clone(), ok("2")]);
+    // One that failed makes room for the wanted one.
+    let old = bench.push("3", report(UpdateStatus::Failed, Some(offer(6))));
+    assert_eq!(old, [ignored, ok("3"), Effect::Reconcile]);
+    // The wanted one, and reports that do not say, are recorded.
+    for (reference, said) in [("4", Some(offer(7))), ("5", None)] {
+        let out = bench.push(reference, report(UpdateStatus::Started, said));
+        assert!(
+            matches!(out[..], [Effect::Record { .. }]),
+            "{reference}: {out:?}"
+        );
+    }
 }

@@ -175,9 +175,8 @@ impl State {
         }
     }
 
-    /// An offer whose id follows from device, channel and revision, so that a repeat is the same message.
+    /// An offer with a fresh link.
     fn offer(&self, channel: ChannelId, target: &Target) -> FirmwareUpdate {
-        let name = format!("{}/{channel}/{}", self.identity.device, target.revision);
         let uuid = Uuid::try_parse(&target.uuid).unwrap_or_default();
         let grant = Grant {
             org: self.identity.org,
@@ -186,7 +185,7 @@ impl State {
         };
         let url = self.context.links.sign(&grant, SystemTime::now());
         FirmwareUpdate {
-            id: Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()),
+            id: FirmwareUpdate::id_of(self.identity.device, channel, target.revision),
             url: url.into(),
             uuid: target.uuid.clone(),
             version: target.version.clone(),

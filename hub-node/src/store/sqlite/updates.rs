@@ -1,7 +1,8 @@
 //! The last news about a device's firmware update.
 //!
 //! Owns "latest wins": older news than what is stored is dropped, and so is progress that trails a finished update on
-//! the same connection. An update that starts over (again from a lower percentage, or announced) is news.
+//! the same connection. An update that starts over is news: announced, or after a failure again from a lower percentage.
+//! A completed one does not go on; what follows it is a restart, and with it another connection.
 
 use hub_proto::event::UpdateStatus;
 use hub_proto::id::{ConnGen, DeviceId};
@@ -68,12 +69,22 @@ fn stale(row: &UpdateRow, generation: ConnGen, report: &UpdateReport, at: Timest
     if row.update_at.is_some_and(|known| at.as_micros() < known) {
         return true;
     }
-    let finished = row.update_status.as_deref().is_some_and(finished);
-    let trails = match report.progress {
-        Some(percent) => i64::from(percent) >= row.update_progress.unwrap_or(100),
-        None => false,
+    let known = row.update_status.as_deref().unwrap_or_default();
+    let trails = match UpdateStatus::of(&report.status) {
+        UpdateStatus::Downloading | UpdateStatus::Updating | UpdateStatus::Rescheduled => {
+            UpdateStatus::of(known) == UpdateStatus::Completed
+                || report
+                    .progress
+                    .is_some_and(|percent| i64::from(percent) >= row.update_progress.unwrap_or(100))
+        }
+        UpdateStatus::Received
+        | UpdateStatus::Started
+        | UpdateStatus::Completed
+        | UpdateStatus::Ignored
+        | UpdateStatus::Failed
+        | UpdateStatus::Other => false,
     };
-    finished && trails && !self::finished(&report.status)
+    finished(known) && trails
 }
 
 /// Does this status end an update?
@@ -127,6 +138,24 @@ mod tests {
             &says("updating", Some(60)),
             Timestamp(101)
         ));
+    }
+
+    #[test]
+    fn case_72_a_completed_update_does_not_go_on() {
+        let done = row("completed", Some(100));
+        for (status, progress) in [
+            ("downloading", None),
+            ("updating", Some(3)),
+            ("rescheduled", None),
+        ] {
+            let said = says(status, progress);
+            assert!(stale(&done, ConnGen(7), &said, Timestamp(101)), "{status}");
+            assert!(!stale(&done, ConnGen(8), &said, Timestamp(101)), "{status}");
+        }
+        for status in ["received", "started", "failed", "rebooting"] {
+            let said = says(status, None);
+            assert!(!stale(&done, ConnGen(7), &said, Timestamp(101)), "{status}");
+        }
     }
 
     #[test]
