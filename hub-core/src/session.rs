@@ -206,6 +206,8 @@ pub struct Session {
     /// Positions up to which each followed group is known, in the order of `level.groups`.
     known: Vec<(GroupId, Seq)>,
     device_known: Seq,
+    /// The firmware the device said at its join that it is downloading.
+    downloading: Option<Box<str>>,
     /// The last target offered on this socket.
     offered: Option<(Box<str>, Seq)>,
     offer_at: Option<Instant>,
@@ -241,6 +243,7 @@ impl Session {
             level: None,
             known: Vec::new(),
             device_known: Seq::ZERO,
+            downloading: None,
             offered: None,
             offer_at: None,
             deliveries: Deliveries::default(),

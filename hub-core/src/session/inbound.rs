@@ -139,6 +139,7 @@ impl Session {
         self.capabilities = params.capabilities;
         self.running.uuid = params.firmware.uuid.as_deref().map(Into::into);
         self.running.version = params.firmware.version.as_deref().map(Into::into);
+        self.downloading.clone_from(&params.currently_downloading);
         self.attempt = self.number();
         self.phase = Phase::Attaching { join: from };
         out.push(Effect::Attach {

@@ -317,6 +317,15 @@ impl Session {
         if target::is_on(&self.running, target) || self.offered.as_ref().is_some_and(same) {
             return;
         }
+        if self
+            .downloading
+            .as_deref()
+            .is_some_and(|uuid| uuid.eq_ignore_ascii_case(&target.uuid))
+        {
+            // It is at it already: a repeat would only count as one more offer in vain.
+            self.offered = Some((target.uuid.clone(), target.revision));
+            return;
+        }
         let channel = source.channel(self.identity.device);
         let wait = offer_wait(level, channel, target.revision);
         if !wait.is_zero() {

@@ -45,6 +45,7 @@ impl Session {
     /// The next offer has a fresh URL; how soon it may come, the store's count of offers says.
     pub(super) fn offer_again(&mut self, out: &mut Vec<Effect>) {
         self.offered = None;
+        self.downloading = None;
         self.reconcile(out);
     }
 }

@@ -103,6 +103,37 @@ fn the_devices_own_target_hides_its_groups() {
 }
 
 #[test]
+fn nothing_is_offered_to_a_device_that_is_downloading_its_target_until_that_fails() {
+    let mut bench = Bench::new();
+    let params = JoinParams {
+        currently_downloading: Some("BBBB".into()),
+        ..params(ACK)
+    };
+    let join = frame(
+        TOPIC,
+        Some("1"),
+        Some("1"),
+        DeviceEvent::Join(Box::new(params)),
+    );
+    let attempt = attempt_of(&bench.step(join));
+    let wanted = Level {
+        target: Some(target("bbbb", 1)),
+        ..level()
+    };
+    assert_eq!(
+        offers(&bench.attach(attempt, wanted.clone(), vec![])),
+        [""; 0]
+    );
+    let failed = StatusUpdate::new(UpdateStatus::Failed, None);
+    assert!(
+        bench
+            .push("2", DeviceEvent::StatusUpdate(failed))
+            .contains(&Effect::Reconcile)
+    );
+    assert_eq!(offers(&bench.reconciled(wanted, vec![])), ["bbbb"]);
+}
+
+#[test]
 fn case_73_a_device_that_took_three_offers_in_vain_waits_longer_and_longer() {
     let mut bench = Bench::new();
     let attempt = attempt_of(&bench.step(join(TOPIC, Some("1"), Some("1"), ACK)));
