@@ -376,12 +376,6 @@ async fn case_25_and_26_what_is_no_authority_of_the_uploader_is_not_registered()
     assert!(matches!(error.status(), Some(413) | None), "{error}");
     let listed = hub.api.authorities(ORG, &Default::default()).await?;
     assert!(listed.items.is_empty(), "{listed:?}");
-    // Nothing of all that used up the code.
-    let body = AuthorityCreate {
-        certificate_pem: honest.pem(),
-        verification_pem: honest.proof(&code)?.pem(),
-        provision: None,
-    };
-    hub.api.create_authority(ORG, &body).await?;
+    register(hub, ORG, honest, None).await?;
     scene.neighbour_is_served().await
 }
