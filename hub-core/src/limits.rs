@@ -16,8 +16,9 @@ pub const FIRST_JOIN_MAX: Duration = Duration::from_secs(10);
 pub const REQUEST_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Header lines of one HTTP request on the device port.
 pub const REQUEST_HEADERS_MAX: usize = 100;
-/// Connections that are between accept and upgrade at the same time; more wait in the kernel's backlog.
-pub const HANDSHAKES_MAX: usize = 128;
+/// Connections that are between accept and upgrade at the same time; more wait in the kernel's backlog. Far more than handshakes
+/// that make progress, so that silent connections do not keep others out.
+pub const HANDSHAKES_MAX: usize = 4_096;
 /// Firmware downloads that one node serves at the same time; more are answered 503.
 pub const DOWNLOADS_MAX: usize = 1_024;
 /// Device sockets that one node holds at the same time; more are answered 503.
@@ -46,16 +47,12 @@ pub const PING_AFTER: Duration = Duration::from_secs(32);
 pub const SILENCE_MAX: Duration = Duration::from_secs(40);
 /// A socket that was told to close is dropped after this long, answer or not.
 pub const CLOSING_MAX: Duration = Duration::from_secs(5);
-/// Messages a second that a device may send for long.
+/// Messages and pings a second that a device may send for long.
 pub const MESSAGES_PER_SECOND: u32 = 10;
-/// Messages a device may send at once.
+/// Messages and pings a device may send at once.
 pub const MESSAGES_BURST: u32 = 50;
 /// A device that keeps its socket's reading paused for this long is closed.
 pub const FLOOD_MAX: Duration = Duration::from_secs(10);
-/// Pings a second above which a second counts as flooded.
-pub const PINGS_PER_SECOND_MAX: u32 = 100;
-/// Flooded seconds in a row after which the socket is closed.
-pub const PING_FLOOD_SECONDS: u32 = 5;
 /// Unreadable frames within [`MALFORMED_WINDOW`] after which the socket is closed.
 pub const MALFORMED_MAX: u32 = 5;
 /// See [`MALFORMED_MAX`].
@@ -145,7 +142,7 @@ pub const ANCHORS_MAX: usize = 4;
 pub const ANCHOR_READS_MAX: usize = 8;
 /// The store must say who holds a certificate within this time.
 pub const VERDICT_MAX: Duration = Duration::from_secs(2);
-/// Handshakes that wait for the store at a time; each holds a thread. A listener lets no more handshakes run.
+/// Handshakes that wait for the store at a time; each holds a thread. More are told to come back.
 pub const VERDICT_LOOKUPS_MAX: usize = 128;
 /// Verdicts kept between a handshake and the check right after it.
 pub const RECENT_VERDICTS_MAX: usize = 4096;

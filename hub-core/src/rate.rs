@@ -1,13 +1,12 @@
-//! How much a device may say: a token bucket for messages, a per-second count for pings.
+//! How much a device may say: a token bucket for messages and pings, a count of what cannot be read.
 //!
-//! Rules owned here: a device that talks too fast is read more slowly, then closed; malformed frames and pings
-//! are forgiven up to a rate.
+//! Rules owned here: a device that talks or pings too fast is read more slowly, so that it is answered no faster either, then
+//! closed; malformed frames are forgiven up to a rate.
 
 use std::time::{Duration, Instant};
 
 use crate::limits::{
     FLOOD_MAX, MALFORMED_MAX, MALFORMED_WINDOW, MESSAGES_BURST, MESSAGES_PER_SECOND,
-    PING_FLOOD_SECONDS, PINGS_PER_SECOND_MAX,
 };
 
 /// What the rate allows.
@@ -61,62 +60,30 @@ impl MessageRate {
     }
 }
 
-/// Counts things in fixed windows.
+/// Unreadable frames of one socket in fixed windows. Boxed away until the first one: a healthy device sends none.
 #[derive(Clone, Debug)]
-struct Window {
+pub struct MalformedRate {
     from: Instant,
     count: u32,
 }
 
-impl Window {
-    fn count(&mut self, now: Instant, length: Duration) -> u32 {
-        if now.saturating_duration_since(self.from) >= length {
-            self.from = now;
-            self.count = 0;
-        }
-        self.count = self.count.saturating_add(1);
-        self.count
-    }
-}
-
-/// Pings and malformed frames of one socket. Boxed away until the first one: a healthy device has none.
-#[derive(Clone, Debug)]
-pub struct Nuisance {
-    pings: Window,
-    flooded_seconds: u32,
-    malformed: Window,
-}
-
-impl Nuisance {
-    /// Nothing yet.
+impl MalformedRate {
+    /// None yet.
     pub fn new(now: Instant) -> Self {
-        let window = Window {
+        Self {
             from: now,
             count: 0,
-        };
-        Self {
-            pings: window.clone(),
-            flooded_seconds: 0,
-            malformed: window,
         }
-    }
-
-    /// Accounts one ping; true when the socket is flooded.
-    pub fn ping(&mut self, now: Instant) -> bool {
-        let before = self.pings.clone();
-        let count = self.pings.count(now, Duration::from_secs(1));
-        if count == 1 && before.count <= PINGS_PER_SECOND_MAX {
-            self.flooded_seconds = 0;
-        }
-        if count == PINGS_PER_SECOND_MAX + 1 {
-            self.flooded_seconds += 1;
-        }
-        self.flooded_seconds >= PING_FLOOD_SECONDS
     }
 
     /// Accounts one unreadable frame; true when there were too many.
     pub fn malformed(&mut self, now: Instant) -> bool {
-        self.malformed.count(now, MALFORMED_WINDOW) >= MALFORMED_MAX
+        if now.saturating_duration_since(self.from) >= MALFORMED_WINDOW {
+            self.from = now;
+            self.count = 0;
+        }
+        self.count = self.count.saturating_add(1);
+        self.count >= MALFORMED_MAX
     }
 }
 
@@ -157,43 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn five_flooded_seconds_in_a_row_are_a_ping_flood() {
-        let start = Instant::now();
-        let mut nuisance = Nuisance::new(start);
-        let second = |s: u64, n: u64| start + Duration::from_millis(s * 1_000 + n);
-        let mut closed_in = None;
-        for s in 0..10 {
-            for n in 0..200 {
-                if nuisance.ping(second(s, n)) && closed_in.is_none() {
-                    closed_in = Some(s);
-                }
-            }
-        }
-        assert_eq!(closed_in, Some(4));
-    }
-
-    #[test]
-    fn a_quiet_second_forgives() {
-        let start = Instant::now();
-        let mut nuisance = Nuisance::new(start);
-        for s in 0..40 {
-            let pings = if s % 4 == 3 { 50 } else { 200 };
-            for n in 0..pings {
-                assert!(!nuisance.ping(start + Duration::from_millis(s * 1_000 + n)));
-            }
-        }
-    }
-
-    #[test]
     fn five_malformed_frames_in_a_minute_are_too_many() {
         let start = Instant::now();
-        let mut nuisance = Nuisance::new(start);
+        let mut rate = MalformedRate::new(start);
         assert_eq!(
-            (0..5)
-                .map(|_| nuisance.malformed(start))
-                .collect::<Vec<_>>(),
+            (0..5).map(|_| rate.malformed(start)).collect::<Vec<_>>(),
             [false, false, false, false, true]
         );
-        assert!(!nuisance.malformed(start + MALFORMED_WINDOW));
+        assert!(!rate.malformed(start + MALFORMED_WINDOW));
     }
 }

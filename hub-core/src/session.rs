@@ -31,7 +31,7 @@ use crate::command::PendingCommand;
 use crate::fanout::Entry;
 use crate::level::{Level, Standing};
 use crate::limits::{FIRST_JOIN_MAX, PROGRESS_EVERY, RETRY_MAX, RETRY_MIN};
-use crate::rate::{MessageRate, Nuisance};
+use crate::rate::{MalformedRate, MessageRate};
 use crate::target::Running;
 use channels::Channels;
 use delivery::{Deliveries, Overdue};
@@ -224,7 +224,7 @@ pub struct Session {
     first_join_by: Option<Instant>,
     liveness: Liveness,
     rate: MessageRate,
-    nuisance: Option<Box<Nuisance>>,
+    malformed_rate: Option<Box<MalformedRate>>,
 }
 
 impl Session {
@@ -258,7 +258,7 @@ impl Session {
             first_join_by: Some(now + FIRST_JOIN_MAX),
             liveness: Liveness::new(now),
             rate: MessageRate::new(now),
-            nuisance: None,
+            malformed_rate: None,
         }
     }
 

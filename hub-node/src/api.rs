@@ -22,6 +22,7 @@ pub mod read;
 pub mod scope;
 pub(crate) mod serve;
 pub mod signing_keys;
+mod targets;
 #[cfg(test)]
 mod tests;
 pub mod tokens;

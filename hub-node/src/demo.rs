@@ -98,6 +98,7 @@ async fn show(stage: &Stage, fleet: &mut Fleet, screen: &Screen) -> anyhow::Resu
     api.add_members(ORG, PRODUCT, GROUP, &MembersAdd { devices })
         .await?;
     let target = TargetSet {
+        allow_downgrade: false,
         firmware: Some(stage.newer.parse()?),
     };
     api.target_group(ORG, PRODUCT, GROUP, &target).await?;
@@ -154,7 +155,7 @@ fn invite(stage: &Stage, screen: &Screen) {
          export HUB_URL={url} HUB_TOKEN={token}\n\
          curl -s {auth} {at}/devices\n\
          curl -s {auth} {at}/groups/{group}/commands -d '{{\"name\":\"identify\"}}' -H 'content-type: application/json'\n\
-         curl -s {auth} {at}/groups/{group}/target -X PUT -d '{{\"firmware\":\"{older}\"}}' -H 'content-type: application/json'\n",
+         curl -s {auth} {at}/groups/{group}/target -X PUT -d '{{\"firmware\":\"{older}\",\"allow_downgrade\":true}}' -H 'content-type: application/json'\n",
         token = stage.token,
         older = stage.older,
     ));

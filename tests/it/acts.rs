@@ -181,7 +181,10 @@ pub(crate) async fn target_group(
 
 fn target(uuid: Option<&str>) -> anyhow::Result<TargetSet> {
     let firmware = uuid.map(str::parse).transpose()?;
-    Ok(TargetSet { firmware })
+    Ok(TargetSet {
+        firmware,
+        allow_downgrade: true,
+    })
 }
 
 /// Checks that a device has not been told anything that the test has not taken yet.

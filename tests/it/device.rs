@@ -36,6 +36,7 @@ async fn started(setup: &Setup, file: &Path) -> anyhow::Result<Reference> {
 
 fn target(uuid: &str) -> anyhow::Result<TargetSet> {
     Ok(TargetSet {
+        allow_downgrade: true,
         firmware: Some(uuid.parse()?),
     })
 }

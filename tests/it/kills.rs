@@ -176,6 +176,7 @@ async fn fleet(hub: &HubProcess) -> anyhow::Result<(Vec<Reference>, [String; 2])
     let members: Vec<&str> = names.iter().map(String::as_str).collect();
     tenant::group(&hub.api, GROUP, 0, &members).await?;
     let target = TargetSet {
+        allow_downgrade: true,
         firmware: Some(first.parse()?),
     };
     hub.api.target_group(ORG, PRODUCT, GROUP, &target).await?;

@@ -164,6 +164,9 @@ pub(crate) struct TargetArgs {
     /// Run whatever the groups say (device), or nothing in particular (group).
     #[arg(long)]
     pub(crate) clear: bool,
+    /// Take a firmware that is older than the present target.
+    #[arg(long)]
+    pub(crate) allow_downgrade: bool,
 }
 
 #[derive(Args)]

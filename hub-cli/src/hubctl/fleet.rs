@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 fn target_set(target: TargetArgs) -> api::TargetSet {
     api::TargetSet {
         firmware: target.firmware,
+        allow_downgrade: target.allow_downgrade,
     }
 }
 

@@ -16,7 +16,7 @@ use super::effect::{Address, Answer, Effect, Note, Push, Report, Subscription};
 use super::{InFlight, Inbound, Phase, Recorded, Session};
 use crate::command::ExecutionState;
 use crate::limits::{PROGRESS_EVERY, REPORTS_IN_FLIGHT_MAX, RETRY_MIN};
-use crate::rate::{Nuisance, Verdict};
+use crate::rate::{MalformedRate, Verdict};
 
 /// The progress that means "done".
 const COMPLETE: u8 = 100;
@@ -60,19 +60,17 @@ impl Session {
         }
     }
 
+    /// Pings share the rate of messages: the WebSocket library answers each one that is read.
     pub(super) fn pinged(&mut self, now: Instant, out: &mut Vec<Effect>) {
         self.liveness.heard(now);
-        if self
-            .nuisance
-            .get_or_insert_with(|| Box::new(Nuisance::new(now)))
-            .ping(now)
-        {
-            self.close(CloseReason::PolicyViolation, out);
-        }
+        self.within_rate(now, out);
     }
 
     pub(super) fn ponged(&mut self, number: Option<u32>, now: Instant, out: &mut Vec<Effect>) {
         self.liveness.heard(now);
+        if !self.within_rate(now, out) {
+            return;
+        }
         let Some(number) = number else { return };
         for id in self.deliveries.ponged(number) {
             self.record_execution(id, ExecutionState::Delivered, None, None, out);
@@ -106,8 +104,8 @@ impl Session {
             });
         }
         if self
-            .nuisance
-            .get_or_insert_with(|| Box::new(Nuisance::new(now)))
+            .malformed_rate
+            .get_or_insert_with(|| Box::new(MalformedRate::new(now)))
             .malformed(now)
         {
             self.close(CloseReason::BadRequests, out);

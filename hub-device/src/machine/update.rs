@@ -139,7 +139,9 @@ impl Machine {
             .firmware
             .as_ref()
             .map_or("", |firmware| firmware.version.as_str());
-        if self.downgrades == Downgrades::Refuse && is_older(&offer.version, running) {
+        if self.downgrades == Downgrades::Refuse
+            && hub_proto::version::is_older(&offer.version, running)
+        {
             let mut payload = with_status(&about(&offer.id, &offer.uuid), "ignored");
             if let Some(object) = payload.as_object_mut() {
                 object.insert("reason".to_owned(), json!("older than what runs"));
@@ -349,32 +351,4 @@ fn with_status(about: &Value, status: &str) -> Value {
         object.insert("status".to_owned(), json!(status));
     }
     payload
-}
-
-/// Whether `offered` is certainly older than `running`; versions that are not three numbers compare as unknown.
-fn is_older(offered: &str, running: &str) -> bool {
-    let numbers = |version: &str| -> Option<[u64; 3]> {
-        let core = version.trim_start_matches('v').split(['-', '+']).next()?;
-        let mut parts = core.splitn(3, '.').map(str::parse);
-        Some([
-            parts.next()?.ok()?,
-            parts.next()?.ok()?,
-            parts.next()?.ok()?,
-        ])
-    };
-    matches!((numbers(offered), numbers(running)), (Some(offered), Some(running)) if offered < running)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_older;
-
-    #[test]
-    fn only_certain_knowledge_makes_a_version_older() {
-        assert!(is_older("1.9.3", "1.10.0"));
-        assert!(is_older("v1.0.0", "1.0.1-rc.1"));
-        assert!(!is_older("1.0.0", "1.0.0"));
-        assert!(!is_older("", "1.0.0"));
-        assert!(!is_older("nightly", "1.0.0"));
-    }
 }

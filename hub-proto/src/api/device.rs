@@ -100,4 +100,7 @@ pub struct TargetSet {
     #[serde(deserialize_with = "Option::deserialize")]
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub firmware: Option<Uuid>,
+    /// Take a firmware that is older than the present target, or than what the device runs.
+    #[serde(default)]
+    pub allow_downgrade: bool,
 }

@@ -46,7 +46,10 @@ fn files(path: &Path) -> Vec<std::path::PathBuf> {
 
 async fn target(hub: &Sandbox, device: &str, uuid: &str) -> anyhow::Result<()> {
     let firmware = Some(uuid.parse()?);
-    let body = TargetSet { firmware };
+    let body = TargetSet {
+        firmware,
+        allow_downgrade: true,
+    };
     hub.api.target_device(ORG, PRODUCT, device, &body).await?;
     Ok(())
 }

@@ -146,6 +146,7 @@ async fn a_client_uploads_a_file_as_a_stream() {
         (bytes.len() as u64, bytes.len() as u64)
     );
     let target = api::TargetSet {
+        allow_downgrade: true,
         firmware: Some(uploaded.uuid.parse().unwrap()),
     };
     root.create_device(

@@ -161,6 +161,7 @@ async fn case_73_success_claimed_and_never_shown_is_offered_less_and_less() -> a
     let mut scene = Scene::start().await?;
     let (_, uuid) = scene.hub.firmware("2.0.0", 1_000).await?;
     let target = TargetSet {
+        allow_downgrade: true,
         firmware: Some(uuid.parse()?),
     };
     scene
@@ -188,6 +189,7 @@ async fn case_73_success_claimed_and_never_shown_is_offered_less_and_less() -> a
     liar.socket.expect_push("identify", PATIENCE).await?;
     let (_, other) = scene.hub.firmware("3.0.0", 1_000).await?;
     let target = TargetSet {
+        allow_downgrade: true,
         firmware: Some(other.parse()?),
     };
     scene

@@ -113,6 +113,7 @@ async fn case_72_an_update_that_is_over_does_not_go_on() -> anyhow::Result<()> {
     let mut scene = Scene::start().await?;
     let (_, uuid) = scene.hub.firmware("2.0.0", 1_000).await?;
     let target = hub_proto::api::TargetSet {
+        allow_downgrade: true,
         firmware: Some(uuid.parse()?),
     };
     scene
