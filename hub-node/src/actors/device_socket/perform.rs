@@ -13,7 +13,7 @@ use hub_core::session::{
 use hub_proto::close::CloseReason;
 use hub_proto::event::{JoinParams, UpdateStatus};
 use hub_proto::frame::{Ref, ReplyStatus};
-use hub_proto::id::{ChannelId, CommandId, ConnGen};
+use hub_proto::id::{ChannelId, CommandId, ConnGen, GroupId, Seq};
 use hub_proto::push::{
     Empty, ErrorBody, FirmwareUpdate, GroupJoin, GroupLeave, JoinReply, Reconnect, command_payload,
     names,
@@ -44,15 +44,7 @@ impl State {
                 Effect::Reconcile => self.reconcile(),
                 Effect::Claim(commands) => self.claim(commands),
                 Effect::Record { report, receipt } => self.record(report, receipt),
-                Effect::Follow { group, known } => {
-                    let follow = groups::Message::Follow {
-                        group,
-                        known,
-                        socket: self.handle.clone(),
-                        topic: self.topic(group),
-                    };
-                    let _ = self.context.groups.cast(follow);
-                }
+                Effect::Follow { group, known } => self.follow(group, known),
                 Effect::Unfollow(group) => {
                     let _ = self.context.groups.cast(groups::Message::Unfollow {
                         group,
@@ -69,8 +61,18 @@ impl State {
         }
     }
 
-    fn topic(&self, group: hub_proto::id::GroupId) -> String {
-        self.session.group_topic(group).unwrap_or_default()
+    /// Takes part in a group's fan-out, unless the socket was given up on the way here: what is followed then would
+    /// never be unfollowed, and nobody knows the topic any more.
+    fn follow(&self, group: GroupId, known: Seq) {
+        let Some(topic) = self.session.group_topic(group) else {
+            return;
+        };
+        let _ = self.context.groups.cast(groups::Message::Follow {
+            group,
+            known,
+            topic,
+            socket: self.handle.clone(),
+        });
     }
 
     fn send(&mut self, message: WsMessage, now: Instant) {
