@@ -265,7 +265,9 @@ impl State {
         self.context.writes.submit(write, move |outcome| {
             let message = match outcome {
                 Some(DeviceOutcome::Claimed(granted)) => Message::Claimed(Ok(granted)),
-                Some(DeviceOutcome::Fenced) => Message::Superseded,
+                Some(DeviceOutcome::Fenced) => Message::Superseded {
+                    by: ConnGen(generation.0.saturating_add(1)),
+                },
                 Some(
                     DeviceOutcome::Done
                     | DeviceOutcome::Attached(_)
