@@ -23,7 +23,7 @@ use tracing::debug;
 use crate::context::{Context, wall_clock};
 use crate::routing::{Delivery, SocketHandle};
 use crate::store::records::Identity;
-use guard::SocketGuard;
+use guard::{Granted, SocketGuard};
 pub(crate) use io::DeviceStream;
 use io::{Incoming, SocketIo};
 
@@ -41,6 +41,7 @@ pub(crate) enum Message {
     Attached {
         attempt: u32,
         outcome: Box<Result<session::Attached, Unavailable>>,
+        granted: Granted,
     },
     /// Answer to a read.
     Reconciled(Box<Result<Reconciled, Unavailable>>),
@@ -169,7 +170,14 @@ impl State {
                 // A pause of reading may have ended.
                 self.read(now);
             }
-            Message::Attached { attempt, outcome } => self.attached(attempt, *outcome, now),
+            Message::Attached {
+                attempt,
+                outcome,
+                granted,
+            } => {
+                self.attached(attempt, *outcome, now);
+                granted.heard();
+            }
             Message::Reconciled(outcome) => self.step(Event::Reconciled(*outcome), now),
             Message::Claimed(outcome) => self.step(Event::Claimed(outcome), now),
             Message::Recorded { receipt, outcome } => {

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use hub_core::fanout::{Entry, News};
-use hub_core::level::Target;
+use hub_core::level::{Standing, Target};
 use hub_core::limits::DOWNLOAD_URL_TTL;
 use hub_core::session::{
     self, Address, Answer, Effect, Push, Reconciled, Recorded, Report, Subscription, Unavailable,
@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::{Message as WsMessage, Utf8Bytes};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use super::{Message, State};
+use super::{Granted, Message, State};
 use crate::actors::groups;
 use crate::context::{unavailable, wall_clock};
 use crate::edge::signed_url::Grant;
@@ -209,7 +209,8 @@ impl State {
             remote: Some(self.remote.to_string().into()),
             at: wall_clock(),
         });
-        let actor = self.actor.clone();
+        let (actor, device) = (self.actor.clone(), self.identity.device);
+        let writes = self.context.writes.clone();
         self.context.writes.submit(write, move |outcome| {
             let outcome = match outcome {
                 Some(DeviceOutcome::Attached(attached)) => Ok(session::Attached {
@@ -225,9 +226,15 @@ impl State {
                 )
                 | None => Err(unavailable()),
             };
+            let generation = outcome
+                .as_ref()
+                .ok()
+                .filter(|attached| attached.reconciled.level.standing == Standing::Active)
+                .map(|attached| attached.generation);
             let _ = actor.cast(Message::Attached {
                 attempt,
                 outcome: Box::new(outcome),
+                granted: Granted::new(device, generation, writes),
             });
         });
     }
