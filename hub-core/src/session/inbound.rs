@@ -237,6 +237,15 @@ impl Session {
         });
     }
 
+    /// The channel on which the device may report. Groups stay joined while the device joins anew, but until it has,
+    /// nothing can be written on its behalf.
+    fn spoken_on(&self, topic: &str) -> Option<&Subscription> {
+        match self.phase {
+            Phase::Attached { .. } => self.channels.find(topic),
+            Phase::Waiting | Phase::Attaching { .. } | Phase::Closed => None,
+        }
+    }
+
     fn device_push(
         &mut self,
         from: Address,
@@ -244,12 +253,7 @@ impl Session {
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
-        // Groups stay joined while the device joins anew, but until it has, nothing can be written on its behalf.
-        let subscription = match self.phase {
-            Phase::Attached { .. } => self.channels.find(&from.topic),
-            Phase::Waiting | Phase::Attaching { .. } | Phase::Closed => None,
-        };
-        let Some(subscription) = subscription else {
+        let Some(subscription) = self.spoken_on(&from.topic) else {
             return self.refuse(from, "not_joined", out);
         };
         if !is_current(subscription, from.join_ref.as_ref()) {
