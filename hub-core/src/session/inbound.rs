@@ -400,6 +400,7 @@ impl Session {
         let receipt = self.number();
         self.in_flight.push(InFlight {
             receipt,
+            attempt: self.attempt,
             to,
             command,
         });
@@ -422,7 +423,7 @@ impl Session {
         let report = self.in_flight.swap_remove(at);
         if let Some(id) = report.command {
             // What was not written is as due as before, whatever a read says that is under way.
-            let written = !matches!(outcome, Recorded::Unavailable(_));
+            let written = matches!(outcome, Recorded::Done | Recorded::NotFound);
             self.deliveries.settled(id, self.reconciling && written);
         }
         let answer = match outcome {
@@ -432,7 +433,13 @@ impl Session {
                 reason: "unavailable",
                 retry_after: Some(u.retry_after),
             },
-            Recorded::Fenced => return self.close(CloseReason::Superseded, out),
+            Recorded::Fenced if report.attempt == self.attempt => {
+                return self.close(CloseReason::Superseded, out);
+            }
+            Recorded::Fenced => Answer::Error {
+                reason: "unavailable",
+                retry_after: Some(RETRY_MIN),
+            },
         };
         let lost = matches!(outcome, Recorded::Unavailable(_)) && report.command.is_some();
         if let Some(to) = report.to {
