@@ -181,6 +181,8 @@ enum Phase {
 #[derive(Clone, Debug)]
 struct InFlight {
     receipt: u32,
+    /// The join it was written under: a fence that stops it says nothing about a later one.
+    attempt: u32,
     /// Where the reply goes, for devices that may get one.
     to: Option<Address>,
     /// The command whose acknowledgement settles with it.

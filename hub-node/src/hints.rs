@@ -43,14 +43,22 @@ impl Dispatch {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            match store.changes_since(mark, POLL_CHANGES_MAX).await {
-                Ok((next, changes)) => {
-                    mark = next;
-                    changes
-                        .into_iter()
-                        .for_each(|change| self.moved(change.channel, change.seq, change.body));
+            // A full answer is not the end of the log: what is behind it must not wait for the next tick, too.
+            let mut full = true;
+            while full {
+                match store.changes_since(mark, POLL_CHANGES_MAX).await {
+                    Ok((next, changes)) => {
+                        full = changes.len() >= POLL_CHANGES_MAX;
+                        mark = next;
+                        changes
+                            .into_iter()
+                            .for_each(|change| self.moved(change.channel, change.seq, change.body));
+                    }
+                    Err(error) => {
+                        warn!(%error, "could not poll the change log");
+                        full = false;
+                    }
                 }
-                Err(error) => warn!(%error, "could not poll the change log"),
             }
         }
     }

@@ -113,7 +113,7 @@ impl SocketHandle {
     }
 
     pub(crate) fn set_generation(&self, generation: ConnGen) {
-        self.generation.store(generation.0, Ordering::Release);
+        self.generation.store(generation.0, Ordering::SeqCst);
     }
 }
 
@@ -187,11 +187,17 @@ impl Sockets {
         }
     }
 
-    /// Tells the device's older sockets that a newer join owns it.
-    pub(crate) fn supersede(&self, device: DeviceId, generation: ConnGen) {
-        for socket in self.of(device) {
-            if (1..generation.0).contains(&socket.generation.load(Ordering::Acquire)) {
-                socket.tell(Message::Superseded);
+    /// Tells all sockets of a device but the one of the newest join that they are over. To be called after
+    /// [`SocketHandle::set_generation`]; answers to two joins may reach their actors in either order, and the later of the two
+    /// calls sees both generations, so the caller itself may be the older one.
+    pub(crate) fn supersede(&self, device: DeviceId) {
+        let sockets = self.of(device);
+        let joined = |socket: &SocketHandle| socket.generation.load(Ordering::SeqCst);
+        let newest = sockets.iter().map(|socket| joined(socket)).max();
+        let by = ConnGen(newest.unwrap_or_default());
+        for socket in &sockets {
+            if (1..by.0).contains(&joined(socket)) {
+                socket.tell(Message::Superseded { by });
             }
         }
     }

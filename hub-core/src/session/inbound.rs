@@ -235,6 +235,15 @@ impl Session {
         });
     }
 
+    /// The channel on which the device may report. Groups stay joined while the device joins anew, but until it has,
+    /// nothing can be written on its behalf.
+    fn spoken_on(&self, topic: &str) -> Option<&Subscription> {
+        match self.phase {
+            Phase::Attached { .. } => self.channels.find(topic),
+            Phase::Waiting | Phase::Attaching { .. } | Phase::Closed => None,
+        }
+    }
+
     fn device_push(
         &mut self,
         from: Address,
@@ -242,12 +251,7 @@ impl Session {
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
-        // Groups stay joined while the device joins anew, but until it has, nothing can be written on its behalf.
-        let subscription = match self.phase {
-            Phase::Attached { .. } => self.channels.find(&from.topic),
-            Phase::Waiting | Phase::Attaching { .. } | Phase::Closed => None,
-        };
-        let Some(subscription) = subscription else {
+        let Some(subscription) = self.spoken_on(&from.topic) else {
             return self.refuse(from, "not_joined", out);
         };
         if !is_current(subscription, from.join_ref.as_ref()) {
@@ -394,6 +398,7 @@ impl Session {
         let receipt = self.number();
         self.in_flight.push(InFlight {
             receipt,
+            attempt: self.attempt,
             to,
             command,
         });
@@ -416,7 +421,7 @@ impl Session {
         let report = self.in_flight.swap_remove(at);
         if let Some(id) = report.command {
             // What was not written is as due as before, whatever a read says that is under way.
-            let written = !matches!(outcome, Recorded::Unavailable(_));
+            let written = matches!(outcome, Recorded::Done | Recorded::NotFound);
             self.deliveries.settled(id, self.reconciling && written);
         }
         let answer = match outcome {
@@ -426,7 +431,13 @@ impl Session {
                 reason: "unavailable",
                 retry_after: Some(u.retry_after),
             },
-            Recorded::Fenced => return self.close(CloseReason::Superseded, out),
+            Recorded::Fenced if report.attempt == self.attempt => {
+                return self.close(CloseReason::Superseded, out);
+            }
+            Recorded::Fenced => Answer::Error {
+                reason: "unavailable",
+                retry_after: Some(RETRY_MIN),
+            },
         };
         let lost = matches!(outcome, Recorded::Unavailable(_)) && report.command.is_some();
         if let Some(to) = report.to {

@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 use hub_core::session::{self, Event, Reconciled, Recorded, Session, Unavailable};
 use hub_proto::close::CloseReason;
 use hub_proto::frame::Serializer;
-use hub_proto::id::{CommandId, GroupId, Seq};
+use hub_proto::id::{CommandId, ConnGen, GroupId, Seq};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::debug;
 
 use crate::context::{Context, wall_clock};
 use crate::routing::{Delivery, SocketHandle};
 use crate::store::records::Identity;
-use guard::SocketGuard;
+use guard::{Granted, SocketGuard};
 pub(crate) use io::DeviceStream;
 use io::{Incoming, SocketIo};
 
@@ -41,6 +41,7 @@ pub(crate) enum Message {
     Attached {
         attempt: u32,
         outcome: Box<Result<session::Attached, Unavailable>>,
+        granted: Granted,
     },
     /// Answer to a read.
     Reconciled(Box<Result<Reconciled, Unavailable>>),
@@ -53,7 +54,7 @@ pub(crate) enum Message {
     /// A group's channel was started afresh.
     Refollow(GroupId),
     /// A newer join owns the device.
-    Superseded,
+    Superseded { by: ConnGen },
     /// The identity may have been revoked.
     Recheck,
     /// The node stops.
@@ -169,7 +170,14 @@ impl State {
                 // A pause of reading may have ended.
                 self.read(now);
             }
-            Message::Attached { attempt, outcome } => self.attached(attempt, *outcome, now),
+            Message::Attached {
+                attempt,
+                outcome,
+                granted,
+            } => {
+                self.attached(attempt, *outcome, now);
+                granted.heard();
+            }
             Message::Reconciled(outcome) => self.step(Event::Reconciled(*outcome), now),
             Message::Claimed(outcome) => self.step(Event::Claimed(outcome), now),
             Message::Recorded { receipt, outcome } => {
@@ -177,7 +185,9 @@ impl State {
             }
             Message::Followed { group, head } => self.step(Event::Followed { group, head }, now),
             Message::Refollow(group) => self.step(Event::Refollow(group), now),
-            Message::Superseded => self.step(Event::Superseded, now),
+            // The socket may have joined anew since this was said.
+            Message::Superseded { by } if self.guard.generation().is_some_and(|own| own >= by) => {}
+            Message::Superseded { .. } => self.step(Event::Superseded, now),
             Message::Recheck => self.step(Event::Recheck, now),
             Message::Drain { after } => self.step(Event::Drain { after }, now),
         }
@@ -201,9 +211,7 @@ impl State {
             .step(Event::Attached { attempt, outcome }, now, &mut effects);
         if let Some(generation) = generation.filter(|_| self.session.generation() == generation) {
             self.guard.attached(generation);
-            self.context
-                .sockets
-                .supersede(self.identity.device, generation);
+            self.context.sockets.supersede(self.identity.device);
         }
         self.perform(effects, now);
     }

@@ -17,6 +17,8 @@ pub(crate) struct FrameMeter<S> {
     stream: S,
     at: At,
     fragments: u32,
+    /// One message had too many. One read can bring the end of that message, too, and no later one makes up for it.
+    exceeded: bool,
 }
 
 /// Where in a frame the next byte belongs.
@@ -44,12 +46,13 @@ impl<S> FrameMeter<S> {
             stream,
             at: At::First,
             fragments: 0,
+            exceeded: false,
         }
     }
 
     /// Whether the peer sent a message of too many fragments.
     pub(crate) fn too_many_fragments(&self) -> bool {
-        self.fragments > FRAGMENTS_MAX
+        self.exceeded
     }
 
     /// Accounts bytes that were read.
@@ -82,6 +85,7 @@ impl<S> FrameMeter<S> {
                     } else {
                         self.fragments.saturating_add(1)
                     };
+                    self.exceeded |= self.fragments > FRAGMENTS_MAX;
                 }
                 let masked = byte & 0x80 != 0;
                 match byte & 0x7f {
@@ -212,9 +216,17 @@ mod tests {
             meter.see(&fragment(0x89, 0));
         }
         assert!(!meter.too_many_fragments());
-        meter.see(&fragment(0x00, 0));
-        assert!(meter.too_many_fragments());
         meter.see(&fragment(0x80, 0));
+        meter.see(&fragment(0x00, 0));
         assert!(!meter.too_many_fragments());
+    }
+
+    #[test]
+    fn the_end_of_the_message_does_not_excuse_its_fragments() {
+        let mut meter = FrameMeter::new(());
+        let mut bytes = fragment(0x00, 0).repeat(FRAGMENTS_MAX as usize + 1);
+        bytes.extend(fragment(0x80, 0));
+        meter.see(&bytes);
+        assert!(meter.too_many_fragments());
     }
 }

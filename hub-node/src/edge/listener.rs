@@ -1,7 +1,7 @@
 //! Accepts connections on the device port and turns each into a device socket, a download, or a refusal.
 //!
 //! Rules owned here: absolute deadlines and one permit per connection until it is authenticated; no actor before the identity is
-//! admitted; a node that stops accepts nothing more.
+//! admitted; a node that stops accepts nothing more, and breaks off handshakes and downloads, which are resumed elsewhere.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -56,7 +56,10 @@ impl Edge {
             };
             match accepted {
                 Ok((stream, remote)) => {
-                    tokio::spawn(self.clone().serve(stream, remote, permit));
+                    // What is not a socket's actor yet ends with the listener: it would be told nothing any more, and
+                    // what it shares with the node would keep the node from ending.
+                    let serve = self.clone().serve(stream, remote, permit);
+                    tokio::spawn(stop.clone().run_until_cancelled_owned(serve));
                 }
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");

@@ -403,3 +403,19 @@ fn a_leave_of_an_earlier_join_does_not_end_the_one_that_runs() {
     bench.attach(attempt, level(), vec![]);
     assert!(bench.session.generation().is_some());
 }
+
+#[test]
+fn a_fenced_report_of_an_earlier_join_does_not_end_the_join_that_runs() {
+    let mut bench = Bench::joined(ACK, level());
+    let receipt = receipt_of(&bench.push("7", DeviceEvent::Rebooting));
+    attempt_of(&bench.step(join(TOPIC, Some("8"), Some("8"), ACK)));
+    let out = bench.step(Event::Recorded {
+        receipt,
+        outcome: Recorded::Fenced,
+    });
+    assert!(
+        !out.iter().any(|e| matches!(e, Effect::Close(_))),
+        "{out:?}"
+    );
+    assert!(!bench.session.is_closed());
+}

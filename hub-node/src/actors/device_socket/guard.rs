@@ -1,13 +1,15 @@
 //! Releases what a socket holds when its actor ends, however it ends: `Drop` runs after a panic too.
 
+use std::fmt;
 use std::sync::Arc;
 
-use hub_proto::id::ConnGen;
+use hub_proto::id::{ConnGen, DeviceId};
 
 use crate::actors::groups;
 use crate::context::{Context, wall_clock};
 use crate::routing::SocketHandle;
 use crate::store::delivery::DeviceWrite;
+use crate::writes::Writes;
 
 /// Holds a socket's place in the routing map and, while it is joined, its connection row.
 pub(super) struct SocketGuard {
@@ -40,6 +42,50 @@ impl SocketGuard {
     /// The session released the connection itself.
     pub(super) fn detached(&mut self) {
         self.generation = None;
+    }
+}
+
+/// A join that was committed, until the socket's actor has heard of it. Dropped unheard, because the actor ended first,
+/// it gives the connection back: nobody else knows that there is one.
+pub(crate) struct Granted {
+    device: DeviceId,
+    generation: Option<ConnGen>,
+    writes: Writes,
+}
+
+impl Granted {
+    pub(super) fn new(device: DeviceId, generation: Option<ConnGen>, writes: Writes) -> Self {
+        Self {
+            device,
+            generation,
+            writes,
+        }
+    }
+
+    /// The actor knows, and answers for the connection from here on.
+    pub(super) fn heard(mut self) {
+        self.generation = None;
+    }
+}
+
+impl fmt::Debug for Granted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Granted")
+            .field("device", &self.device)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Granted {
+    fn drop(&mut self) {
+        if let Some(generation) = self.generation {
+            self.writes.submit_unanswered(DeviceWrite::Detach {
+                device: self.device,
+                generation,
+                at: wall_clock(),
+            });
+        }
     }
 }
 

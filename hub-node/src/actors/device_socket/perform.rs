@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use hub_core::fanout::{Entry, News};
-use hub_core::level::Target;
+use hub_core::level::{Standing, Target};
 use hub_core::limits::DOWNLOAD_URL_TTL;
 use hub_core::session::{
     self, Address, Answer, Effect, Push, Reconciled, Recorded, Report, Subscription, Unavailable,
@@ -13,7 +13,7 @@ use hub_core::session::{
 use hub_proto::close::CloseReason;
 use hub_proto::event::{JoinParams, UpdateStatus};
 use hub_proto::frame::{Ref, ReplyStatus};
-use hub_proto::id::{ChannelId, CommandId, ConnGen};
+use hub_proto::id::{ChannelId, CommandId, ConnGen, GroupId, Seq};
 use hub_proto::push::{
     Empty, ErrorBody, FirmwareUpdate, GroupJoin, GroupLeave, JoinReply, Reconnect, command_payload,
     names,
@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::{Message as WsMessage, Utf8Bytes};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use super::{Message, State};
+use super::{Granted, Message, State};
 use crate::actors::groups;
 use crate::context::{unavailable, wall_clock};
 use crate::edge::signed_url::Grant;
@@ -44,15 +44,7 @@ impl State {
                 Effect::Reconcile => self.reconcile(),
                 Effect::Claim(commands) => self.claim(commands),
                 Effect::Record { report, receipt } => self.record(report, receipt),
-                Effect::Follow { group, known } => {
-                    let follow = groups::Message::Follow {
-                        group,
-                        known,
-                        socket: self.handle.clone(),
-                        topic: self.topic(group),
-                    };
-                    let _ = self.context.groups.cast(follow);
-                }
+                Effect::Follow { group, known } => self.follow(group, known),
                 Effect::Unfollow(group) => {
                     let _ = self.context.groups.cast(groups::Message::Unfollow {
                         group,
@@ -69,8 +61,18 @@ impl State {
         }
     }
 
-    fn topic(&self, group: hub_proto::id::GroupId) -> String {
-        self.session.group_topic(group).unwrap_or_default()
+    /// Takes part in a group's fan-out, unless the socket was given up on the way here: what is followed then would
+    /// never be unfollowed, and nobody knows the topic any more.
+    fn follow(&self, group: GroupId, known: Seq) {
+        let Some(topic) = self.session.group_topic(group) else {
+            return;
+        };
+        let _ = self.context.groups.cast(groups::Message::Follow {
+            group,
+            known,
+            topic,
+            socket: self.handle.clone(),
+        });
     }
 
     fn send(&mut self, message: WsMessage, now: Instant) {
@@ -207,7 +209,8 @@ impl State {
             remote: Some(self.remote.to_string().into()),
             at: wall_clock(),
         });
-        let actor = self.actor.clone();
+        let (actor, device) = (self.actor.clone(), self.identity.device);
+        let writes = self.context.writes.clone();
         self.context.writes.submit(write, move |outcome| {
             let outcome = match outcome {
                 Some(DeviceOutcome::Attached(attached)) => Ok(session::Attached {
@@ -223,9 +226,15 @@ impl State {
                 )
                 | None => Err(unavailable()),
             };
+            let generation = outcome
+                .as_ref()
+                .ok()
+                .filter(|attached| attached.reconciled.level.standing == Standing::Active)
+                .map(|attached| attached.generation);
             let _ = actor.cast(Message::Attached {
                 attempt,
                 outcome: Box::new(outcome),
+                granted: Granted::new(device, generation, writes),
             });
         });
     }
@@ -263,7 +272,9 @@ impl State {
         self.context.writes.submit(write, move |outcome| {
             let message = match outcome {
                 Some(DeviceOutcome::Claimed(granted)) => Message::Claimed(Ok(granted)),
-                Some(DeviceOutcome::Fenced) => Message::Superseded,
+                Some(DeviceOutcome::Fenced) => Message::Superseded {
+                    by: ConnGen(generation.0.saturating_add(1)),
+                },
                 Some(
                     DeviceOutcome::Done
                     | DeviceOutcome::Attached(_)
