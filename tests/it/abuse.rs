@@ -17,7 +17,7 @@
 //! | 76–83 | names | `names` | `hub-node/src/api/tests/cases.rs`, `hub-proto/tests/it/names.rs` |
 //! | 84, 85 | foreign ids | `hub-core/src/session/tests/joins.rs` | `hub-node/src/api/tests/cases.rs` |
 //! | 90, 91, 93–95 | firmware | `firmware` | `hub-firmware/src`, `hub-node/src/edge/{download,signed_url,range}` |
-//! | 92 | downgrades | `firmware`, on the device | `hub-device/src/machine/tests.rs`; a flag on the target comes later |
+//! | 92 | downgrades | `firmware`, on the node and on the device | `hub-device/src/machine/tests.rs` |
 //! | 96 | hints | `hub-proto/tests/it/cluster.rs` | |
 
 mod certificates;

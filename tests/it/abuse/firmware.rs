@@ -180,6 +180,33 @@ async fn case_91_and_95_a_device_installs_only_what_it_was_offered() -> anyhow::
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn case_92_an_older_target_is_refused_unless_it_is_meant() -> anyhow::Result<()> {
+    let hub = Sandbox::start().await?;
+    hub.group("field", 0, &[]).await?;
+    let (_, newer) = hub.firmware("2.0.0", 1_000).await?;
+    let (_, older) = hub.firmware("1.9.0", 1_000).await?;
+    let set = async |uuid: &str, allow_downgrade| {
+        let firmware = Some(uuid.parse().unwrap());
+        let body = TargetSet {
+            firmware,
+            allow_downgrade,
+        };
+        hub.api.target_group(ORG, PRODUCT, "field", &body).await
+    };
+    set(&newer, false).await?;
+    let refused = set(&older, false).await.unwrap_err();
+    assert_eq!(
+        (refused.status(), refused.code()),
+        (Some(409), Some("downgrade"))
+    );
+    let kept = hub.api.group(ORG, PRODUCT, "field").await?.target;
+    assert_eq!(kept.map(|target| target.uuid), Some(newer));
+    let meant = set(&older, true).await?.target;
+    assert_eq!(meant.map(|target| target.uuid), Some(older));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn case_92_a_device_that_refuses_downgrades_says_so() -> anyhow::Result<()> {
     let mut scene = Scene::start().await?;
     let hub = &scene.hub;
