@@ -386,15 +386,23 @@ impl Fetch {
             .jitter
             .pause(self.retry_base, DOWNLOAD_RETRY_CAP, self.idle_attempts);
         let pause = pause.max(cut.floor);
-        tracing::debug!(
+        tracing::warn!(
             offset = self.offset,
             attempt = self.attempts,
             ?pause,
-            "download cut, will resume"
+            cause = cut.source.as_ref().map_or("cut short".into(), causes),
+            "the download goes on after a pause"
         );
         tokio::time::sleep(pause).await;
         Ok(())
     }
+}
+
+/// What is behind an error of the HTTP client, whose own text holds the link, which is a secret.
+fn causes(error: &reqwest::Error) -> String {
+    let first = std::error::Error::source(error);
+    let all = std::iter::successors(first, |cause| cause.source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// A tag that may stand in `If-Range`; weak ones may not.

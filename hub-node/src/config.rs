@@ -219,9 +219,12 @@ impl Config {
             let with = Figment::from(Serialized::defaults(&config)).merge((key.as_str(), value));
             match with.extract::<Self>() {
                 Ok(better) => config = better,
-                Err(error) => problems.extend(error.into_iter().map(|error| match error.kind {
-                    figment::error::Kind::UnknownField(..) => format!("{key}: no such key{from}"),
-                    kind => format!("{key}: {kind}{from}"),
+                Err(error) => problems.extend(error.into_iter().map(|error| {
+                    if matches!(error.kind, figment::error::Kind::UnknownField(..)) {
+                        format!("{key}: no such key{from}")
+                    } else {
+                        format!("{key}: {}{from}", error.kind)
+                    }
                 })),
             }
         }

@@ -5,6 +5,7 @@ pub mod bus;
 pub mod config;
 pub mod demo;
 pub mod edge;
+pub mod firmware;
 pub mod identity;
 pub mod node;
 pub mod pki;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hub_node::config::{Config, ConfigError, ConfigFlags};
-use hub_node::{Node, demo, pki, token};
+use hub_node::{Node, demo, firmware, pki, token};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -32,6 +32,8 @@ enum Command {
     Demo(demo::DemoFlags),
     /// Make certificates: an authority, a server's, a device's.
     Pki(pki::PkiCommand),
+    /// Make a signing key, or firmware signed with it.
+    Firmware(firmware::FirmwareCommand),
     /// Make an API token; works on the state directory, whether a node runs on it or not.
     Token(token::TokenCommand),
     /// Look at the configuration.
@@ -76,6 +78,7 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Pki(command) => {
             Ok(command.run(time::OffsetDateTime::now_utc(), &mut std::io::stdout())?)
         }
+        Command::Firmware(command) => command.run(&mut std::io::stdout()),
         Command::Token(command) => command.run(&mut std::io::stdout()).await,
         Command::Config {
             command: ConfigCommand::Check(flags),

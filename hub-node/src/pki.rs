@@ -34,6 +34,12 @@ pub enum PkiError {
         #[source]
         source: SlugError,
     },
+    /// No host can have this name.
+    #[error("{name:?} is no DNS name or IP address")]
+    Host {
+        /// The name.
+        name: String,
+    },
     /// A file is there already.
     #[error("{} exists; pass --force to replace it", path.display())]
     Exists {

@@ -6,8 +6,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
 };
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
@@ -109,6 +109,13 @@ impl Authority {
         days: u32,
         now: OffsetDateTime,
     ) -> Result<Issued, PkiError> {
+        // rcgen would take any text for a DNS name, and no client would ever match it. One star may stand in front.
+        for name in names {
+            let host = name.strip_prefix("*.").unwrap_or(name);
+            if ServerName::try_from(host).is_err() {
+                return Err(PkiError::Host { name: name.clone() });
+            }
+        }
         let common_name = names.first().map_or("hub", String::as_str);
         let mut params = params(common_name, now, self.end(days.min(SERVER_DAYS_MAX), now)?);
         params.subject_alt_names = CertificateParams::new(names.to_vec())

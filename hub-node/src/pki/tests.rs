@@ -157,3 +157,22 @@ fn a_key_that_is_not_the_certificates_is_noticed() {
     let device = one.device(&"unit-1".parse().unwrap(), 1, now).unwrap();
     assert!(Authority::from_pem(&device.certificate_pem, &device.key_pem).is_err());
 }
+
+#[test]
+fn a_server_has_names_that_a_client_can_match() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), &["ca"]).unwrap();
+    for name in ["two words", "", "https://hub", "hub:4443", "*", "a.*.b"] {
+        let refused = run(dir.path(), &["server", "--san", name]);
+        assert!(matches!(refused, Err(PkiError::Host { .. })), "{name:?}");
+    }
+    for name in [
+        "localhost",
+        "hub.example.org",
+        "*.example.org",
+        "::1",
+        "192.0.2.1",
+    ] {
+        run(dir.path(), &["--force", "server", "--san", name]).unwrap();
+    }
+}

@@ -57,8 +57,9 @@ async fn join(world: &World, id: DeviceId, uuid: &str) -> ConnGen {
         panic!("a join is an attach")
     };
     join.firmware.uuid = Some(uuid.into());
-    match world.write(DeviceWrite::Attach(join)).await {
-        DeviceOutcome::Attached(attached) => attached.generation,
-        other => panic!("no join: {other:?}"),
-    }
+    let outcome = world.write(DeviceWrite::Attach(join)).await;
+    let DeviceOutcome::Attached(attached) = outcome else {
+        panic!("no join: {outcome:?}")
+    };
+    attached.generation
 }
