@@ -92,12 +92,12 @@ impl Session {
     /// Reads the store, unless a read is under way: then once more after it.
     pub(super) fn reconcile(&mut self, out: &mut Vec<Effect>) {
         match self.phase {
-            Phase::Attached { .. } if !self.reconciling => {
+            Phase::Attached { .. } | Phase::Waiting if !self.reconciling => {
                 self.reconciling = true;
                 out.push(Effect::Reconcile);
             }
-            Phase::Attached { .. } | Phase::Attaching { .. } => self.dirty = true,
-            Phase::Waiting | Phase::Closed => {}
+            Phase::Attached { .. } | Phase::Attaching { .. } | Phase::Waiting => self.dirty = true,
+            Phase::Closed => {}
         }
     }
 
@@ -115,6 +115,8 @@ impl Session {
             Ok(reconciled) if reconciled.level.standing != Standing::Active => {
                 return self.close(CloseReason::Revoked, out);
             }
+            // Who has joined nothing is only asked whether it may still be here.
+            Ok(_) if matches!(self.phase, Phase::Waiting) => {}
             Ok(reconciled) => {
                 self.retry_pause = crate::limits::RETRY_MIN;
                 self.apply(reconciled, true, now, out);

@@ -312,6 +312,24 @@ fn a_revoked_device_is_closed_on_recheck() {
 }
 
 #[test]
+fn a_revoked_device_that_left_its_channel_is_closed_too() {
+    let mut bench = Bench::joined(ACK, level());
+    bench.step(frame(TOPIC, Some("1"), Some("9"), DeviceEvent::Leave));
+    assert_eq!(bench.step(Event::Recheck), [Effect::Reconcile]);
+    assert_eq!(bench.reconciled(level(), vec![own(1, 1)]), []);
+    bench.step(Event::Recheck);
+    let refused = Standing::Refused(Refusal::DeviceRevoked);
+    let out = bench.reconciled(
+        Level {
+            standing: refused,
+            ..level()
+        },
+        vec![],
+    );
+    assert_eq!(out, [Effect::Close(CloseReason::Revoked)]);
+}
+
+#[test]
 fn a_newer_socket_supersedes_this_one() {
     let mut bench = Bench::joined(ACK, level());
     let out = bench.step(Event::Superseded);
