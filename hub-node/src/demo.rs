@@ -134,8 +134,8 @@ async fn show(stage: &Stage, fleet: &mut Fleet, screen: &Screen) -> anyhow::Resu
         Ok(done == all)
     })
     .await?;
-    bar.finish();
-    screen.say_if_plain(&format!("  {all} of {all} acknowledged it and did it"));
+    bar.finish_and_clear();
+    screen.say(&format!("  {all} of {all} acknowledged it and did it"));
     fleet.until_online(stage, screen).await?;
     screen.say("All of them rebooted once and are back.");
     Ok(())

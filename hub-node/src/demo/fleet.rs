@@ -100,8 +100,8 @@ impl Fleet {
             Ok(online >= self.names.len())
         })
         .await?;
-        bar.finish();
-        screen.say_if_plain(&format!("  {} online", self.names.len()));
+        bar.finish_and_clear();
+        screen.say(&format!("  {} online", self.names.len()));
         Ok(())
     }
 
@@ -135,7 +135,10 @@ impl Fleet {
             Ok(done == self.names.len())
         })
         .await?;
-        bars.iter().for_each(|(bar, _)| bar.finish());
+        for (name, (bar, last)) in self.names.iter().zip(&bars) {
+            bar.finish_and_clear();
+            screen.say_if_live(&format!("  {name}  {last}"));
+        }
         Ok(())
     }
 

@@ -44,6 +44,13 @@ impl Screen {
         }
     }
 
+    /// Prints a line that stays when the live bars are gone; elsewhere it was said already.
+    pub(super) fn say_if_live(&self, text: &str) {
+        if self.live {
+            self.say(text);
+        }
+    }
+
     /// A bar with a name, from 0 to `length`.
     pub(super) fn bar(&self, name: &str, length: u64) -> ProgressBar {
         let style = ProgressStyle::with_template("  {prefix:12} [{bar:32}] {pos:>3}/{len} {msg}")

@@ -251,7 +251,7 @@ async fn firmware(
         "the hub read version {} from {version}",
         firmware.version
     );
-    bar.finish_with_message(firmware.uuid.clone());
-    screen.say_if_plain(&format!("  {version}  {}", firmware.uuid));
+    bar.finish_and_clear();
+    screen.say(&format!("  {version}  {}", firmware.uuid));
     Ok((file, firmware.uuid))
 }
