@@ -38,6 +38,8 @@ use crate::writes::Writes;
 
 /// How often group channels look at their deadlines.
 const GROUP_TICK: Duration = Duration::from_secs(1);
+/// How often a stopping node tells its sockets.
+const GOODBYE_EVERY: Duration = Duration::from_millis(500);
 /// How often a stopping node looks whether its sockets are gone.
 const STOP_LOOK: Duration = Duration::from_millis(20);
 
@@ -149,13 +151,14 @@ impl Node {
     pub async fn stop(mut self) {
         self.stop.cancel();
         info!(sockets = self.sockets.len(), "stopping");
-        self.sockets.for_each(|socket| {
-            let after = RECONNECT_SPREAD.mul_f64(rand::random());
-            socket.tell(device_socket::Message::Drain { after });
-        });
         let deadline = Instant::now() + STOP_MAX;
         while self.sockets.len() > 0 && Instant::now() < deadline {
-            tokio::time::sleep(STOP_LOOK).await;
+            // Said again, for a socket may have come while the others were told; who knows already ignores it.
+            self.say_goodbye();
+            let again = Instant::now() + GOODBYE_EVERY;
+            while self.sockets.len() > 0 && Instant::now() < again {
+                tokio::time::sleep(STOP_LOOK).await;
+            }
         }
         if self.sockets.len() > 0 {
             warn!(
@@ -176,6 +179,13 @@ impl Node {
             warn!("writes were still queued when the node ended");
         }
         info!("stopped");
+    }
+
+    fn say_goodbye(&self) {
+        self.sockets.for_each(|socket| {
+            let after = RECONNECT_SPREAD.mul_f64(rand::random());
+            socket.tell(device_socket::Message::Drain { after });
+        });
     }
 }
 
