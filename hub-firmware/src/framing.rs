@@ -11,7 +11,7 @@ pub const END: [u8; 4] = [0; 4];
 /// Bytes of kind and code in a message.
 const HEAD_BYTES: usize = 4;
 
-/// Largest chunk for which [`header`] is made, in bytes. Smaller than the format allows: fwup buffers a chunk.
+/// Largest chunk for which a header is made, in bytes. Smaller than the format allows: fwup buffers a chunk.
 pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;
 
 /// Splits `bytes` into frames for fwup: each header must be written, then its chunk. An empty input gives none,

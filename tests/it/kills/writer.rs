@@ -77,8 +77,12 @@ impl Caller {
 
     pub(super) async fn target(&self, uuid: &str) -> anyhow::Result<()> {
         let path = format!("groups/{GROUP}/target");
-        self.insist(Method::PUT, &path, &json!({ "firmware": uuid }))
-            .await?;
+        self.insist(
+            Method::PUT,
+            &path,
+            &json!({ "firmware": uuid, "allow_downgrade": true }),
+        )
+        .await?;
         Ok(())
     }
 
