@@ -20,8 +20,8 @@ pub struct PendingCommand {
     pub args: Arc<str>,
     /// Not sent any more from this moment on.
     pub expires_at: Timestamp,
-    /// How far this device's own execution of it had come when this was read. Only [`ExecutionState::Queued`],
-    /// [`ExecutionState::Sent`] and [`ExecutionState::Delivered`] are still pending.
+    /// How far this device's own execution of it had come when this was read. Only [`ExecutionState::Queued`]
+    /// and [`ExecutionState::Sent`] are still pending: what was delivered is the device's own to finish.
     pub state: ExecutionState,
 }
 

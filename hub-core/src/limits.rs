@@ -61,8 +61,6 @@ pub const MALFORMED_WINDOW: Duration = Duration::from_secs(60);
 // --- delivery
 /// Commands sent to one device and not acknowledged yet; also what one reconcile reads.
 pub const UNACKED_COMMANDS_MAX: usize = 32;
-/// Pushed commands that wait for their claim on one socket.
-pub const CLAIM_QUEUE_MAX: usize = 32;
 /// A device that declared acks must acknowledge a command within this long.
 pub const ACK_MAX: Duration = Duration::from_secs(10);
 /// Times a command is sent on one socket before the socket counts as half-open.
@@ -83,16 +81,10 @@ pub const OFFER_PENALTY_MIN: Duration = Duration::from_secs(60);
 pub const OFFER_PENALTY_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Commands of a group that one catch-up read returns.
 pub const GROUP_CATCH_UP_MAX: usize = 256;
-/// Output of a command that is kept; the rest is cut.
-pub const COMMAND_OUTPUT_BYTES_MAX: usize = 32 * 1024;
-/// Text of an update error that is kept; the rest is cut.
-pub const UPDATE_ERROR_BYTES_MAX: usize = 4 * 1024;
 
 // --- node
 /// Writes of sockets that wait for the store; more are refused as `unavailable`.
 pub const WRITES_QUEUED_MAX: usize = 20_000;
-/// Writes of sockets in one transaction.
-pub const WRITES_PER_BATCH_MAX: usize = 256;
 /// Reads for sockets that run at the same time; more wait.
 pub const READS_MAX: usize = 64;
 /// Hints that wait in the in-process bus; more are dropped and found by polling.
@@ -129,7 +121,6 @@ pub const DOWNLOAD_BYTES_PER_WINDOW_MIN: usize = 8 * 1024;
 const _: () = {
     assert!(PING_AFTER.as_secs() < SILENCE_MAX.as_secs());
     assert!(SILENCE_MAX.as_secs() <= 60);
-    assert!(CLAIM_QUEUE_MAX >= UNACKED_COMMANDS_MAX);
     assert!(DOWNLOAD_URL_TTL.as_secs() <= 900);
     assert!(OUTBOX_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX);
 };
@@ -190,7 +181,7 @@ pub const IDEMPOTENCY_WAIT_MAX: Duration = Duration::from_secs(5);
 // --- the store
 /// Rows of one page of a list.
 pub const STORE_PAGE_ROWS_MAX: usize = 1_000;
-/// Writes of sockets in one transaction.
+/// Writes of sockets in one transaction: what is batched, and what the store takes in one call.
 pub const DEVICE_WRITES_MAX: usize = 256;
 /// Groups one device can be in: the reply to its join lists them all, and must fit in a frame.
 pub const GROUPS_PER_DEVICE_MAX: i64 = 100;

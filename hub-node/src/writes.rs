@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hub_core::limits::{WRITES_PER_BATCH_MAX, WRITES_QUEUED_MAX};
+use hub_core::limits::{DEVICE_WRITES_MAX, WRITES_QUEUED_MAX};
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -57,7 +57,7 @@ impl Writes {
 
 async fn run(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<(DeviceWrite, Answer)>) {
     let mut batch = Vec::new();
-    while receiver.recv_many(&mut batch, WRITES_PER_BATCH_MAX).await > 0 {
+    while receiver.recv_many(&mut batch, DEVICE_WRITES_MAX).await > 0 {
         let (writes, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         match commit(&*store, writes).await {
             Some(outcomes) => answers

@@ -15,7 +15,7 @@ use hub_proto::id::{ChannelId, CommandId};
 use super::effect::Effect;
 use crate::command::{ExecutionState, PendingCommand};
 use crate::fanout::Entry;
-use crate::limits::{ACK_MAX, CLAIM_QUEUE_MAX, SENDS_MAX, UNACKED_COMMANDS_MAX};
+use crate::limits::{ACK_MAX, SENDS_MAX, UNACKED_COMMANDS_MAX};
 
 /// A command that was sent and not acknowledged.
 #[derive(Clone, Debug)]
@@ -82,9 +82,7 @@ impl Deliveries {
         if command.state > ExecutionState::Sent || self.knows(command.id) {
             return;
         }
-        if self.unsettled() + self.waiting.len() >= UNACKED_COMMANDS_MAX
-            || self.waiting.len() >= CLAIM_QUEUE_MAX
-        {
+        if self.unsettled() + self.waiting.len() >= UNACKED_COMMANDS_MAX {
             self.behind = true;
             return;
         }

@@ -5,6 +5,7 @@
 )]
 
 mod delivery;
+mod endings;
 mod joins;
 mod laws;
 mod levels;

@@ -5,7 +5,7 @@ use super::paging::{PageParams, Paging};
 use super::problem::{Answer, Refused};
 use super::read::{At, Json};
 use super::scope::{Operator, Viewer};
-use super::targets::refuse_downgrade;
+use super::targets::{guarded, refuse_downgrade};
 use super::{ApiState, new_name, targeted};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -141,12 +141,14 @@ pub async fn target_device(
 ) -> Answer<axum::Json<Device>> {
     let uuid = target.firmware.map(|uuid| uuid.to_string());
     let path = scope.device(&at.product, &at.device)?;
-    let present = state.store.device(path).await?;
-    let version = match &present.target {
-        Some(target) => Some(target.version.as_str()),
-        None => present.firmware.get("version").map(String::as_str),
-    };
-    refuse_downgrade(&state, path.product, &target, version).await?;
+    if let Some(uuid) = guarded(&target) {
+        let present = state.store.device(path).await?;
+        let version = match &present.target {
+            Some(target) => Some(target.version.as_str()),
+            None => present.firmware.get("version").map(String::as_str),
+        };
+        refuse_downgrade(&state, path.product, &uuid, version).await?;
+    }
     let changed = state
         .store
         .set_device_target(path, uuid.as_deref())

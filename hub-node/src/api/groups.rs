@@ -5,7 +5,7 @@ use super::paging::{PageParams, Paging};
 use super::problem::{Answer, Refused};
 use super::read::{At, Json};
 use super::scope::{Operator, Viewer};
-use super::targets::refuse_downgrade;
+use super::targets::{guarded, refuse_downgrade};
 use super::{ApiState, new_name, targeted};
 use crate::store::records::NewGroup;
 use axum::extract::State;
@@ -158,9 +158,11 @@ pub async fn target_group(
 ) -> Answer<axum::Json<Group>> {
     let uuid = target.firmware.map(|uuid| uuid.to_string());
     let path = scope.group(&at.product, &at.group)?;
-    let present = state.store.group(path).await?.target;
-    let version = present.as_ref().map(|target| target.version.as_str());
-    refuse_downgrade(&state, path.product, &target, version).await?;
+    if let Some(uuid) = guarded(&target) {
+        let present = state.store.group(path).await?.target;
+        let version = present.as_ref().map(|target| target.version.as_str());
+        refuse_downgrade(&state, path.product, &uuid, version).await?;
+    }
     let changed = state
         .store
         .set_group_target(path, uuid.as_deref())

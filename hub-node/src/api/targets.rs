@@ -9,25 +9,30 @@ use super::problem::{Answer, Refused};
 use super::{ApiState, targeted};
 use crate::store::records::ProductPath;
 
+/// The firmware that must not be older than what was wanted so far; `None` when nothing has to be compared.
+pub(super) fn guarded(target: &TargetSet) -> Option<String> {
+    target
+        .firmware
+        .filter(|_| !target.allow_downgrade)
+        .map(|uuid| uuid.to_string())
+}
+
 /// Refuses (409 `downgrade`) a target that is older than `present`, the version that was wanted or running so far.
 pub(super) async fn refuse_downgrade(
     state: &ApiState,
     product: ProductPath<'_>,
-    target: &TargetSet,
+    uuid: &str,
     present: Option<&str>,
 ) -> Answer<()> {
-    let (Some(uuid), Some(present), false) = (target.firmware, present, target.allow_downgrade)
-    else {
+    let Some(present) = present else {
         return Ok(());
     };
-    let uuid = uuid.to_string();
-    let version = state
+    let firmware = state
         .store
-        .firmware(product, &uuid)
+        .firmware(product, uuid)
         .await
-        .map_err(targeted)?
-        .firmware
-        .version;
+        .map_err(targeted)?;
+    let version = firmware.firmware.version;
     if is_older(&version, present) {
         let detail = format!("{version} is older than {present}; set allow_downgrade to go back");
         return Err(Refused::Conflict {
