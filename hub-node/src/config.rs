@@ -47,6 +47,39 @@ pub struct Config {
     pub api_plain: bool,
     /// Largest firmware that may be uploaded, bytes.
     pub firmware_bytes_max: u64,
+    /// Database of the hub, `postgres://user@host/name`. Empty: a SQLite file in the state directory, for a hub of one node.
+    pub database_url: String,
+    /// Bus between nodes, `redis://host:port` or `rediss://user:password@host:port`. Empty: none, for a hub of one node.
+    pub redis_url: String,
+    /// PEM file with the authorities that vouch for Redis. Empty: those of the system.
+    pub redis_ca: Option<PathBuf>,
+    /// File with the secret that all nodes of a cluster share: 32 random bytes or more, as hex. Download links and TLS session
+    /// tickets are made with it. Empty: a secret of this node, in the state directory.
+    pub cluster_key: Option<PathBuf>,
+    /// Directory of firmware files, the same for all nodes. Empty: one in the state directory.
+    pub firmware_dir: Option<PathBuf>,
+    /// Address devices connect to through a load balancer that speaks the PROXY protocol, version 2. Empty: none.
+    pub proxy_listen: Option<SocketAddr>,
+    /// Networks of the load balancers that may connect to `proxy_listen`, as `10.0.0.0/8`.
+    pub proxy_sources: Vec<String>,
+    /// Address of the probes: `/startupz`, `/livez`, `/readyz`. Plain HTTP.
+    pub admin_listen: SocketAddr,
+    /// TLS handshakes a node takes a second, before it asks devices to wait. About 70 % of what the machine can do.
+    pub handshakes_per_second: u32,
+    /// Seconds a stopping node goes on accepting, until load balancers have noticed that it is not ready.
+    pub lb_grace_s: u32,
+    /// Seconds over which a stopping node sends its devices away.
+    pub drain_window_s: u32,
+    /// Address where other nodes ask this one whether it has the database. Empty: nobody can ask, and nobody is asked.
+    pub peer_listen: Option<SocketAddr>,
+    /// How other nodes reach `peer_listen`, `host:port`. Empty: the listening address.
+    pub peer_address: String,
+    /// PEM file with the certificate chain that nodes show each other.
+    pub peer_certificate: Option<PathBuf>,
+    /// PEM file with its private key.
+    pub peer_key: Option<PathBuf>,
+    /// PEM file with the authorities that vouch for nodes.
+    pub peer_ca: Option<PathBuf>,
     /// Log filter, as `info` or `hub_node=debug,info`.
     pub log: String,
     /// Log lines as JSON instead of text.
@@ -68,6 +101,22 @@ impl Default for Config {
             api_key: None,
             api_plain: false,
             firmware_bytes_max: Limits::default().container_bytes_max,
+            database_url: String::new(),
+            redis_url: String::new(),
+            redis_ca: None,
+            cluster_key: None,
+            firmware_dir: None,
+            proxy_listen: None,
+            proxy_sources: Vec::new(),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 4081)),
+            handshakes_per_second: 1_000,
+            lb_grace_s: 15,
+            drain_window_s: 120,
+            peer_listen: None,
+            peer_address: String::new(),
+            peer_certificate: None,
+            peer_key: None,
+            peer_ca: None,
             log: "info".into(),
             log_json: false,
         }
@@ -129,6 +178,70 @@ pub struct ConfigFlags {
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     firmware_bytes_max: Option<u64>,
+    /// Database of a cluster, `postgres://…` [default: a SQLite file in the state directory].
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_url: Option<String>,
+    /// Bus of a cluster, `redis://…` or `rediss://…` [default: none].
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis_url: Option<String>,
+    /// Authorities that vouch for Redis, PEM [default: those of the system].
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis_ca: Option<PathBuf>,
+    /// Secret that all nodes share, hex [default: one in the state directory].
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster_key: Option<PathBuf>,
+    /// Directory of firmware files, shared by all nodes [default: one in the state directory].
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    firmware_dir: Option<PathBuf>,
+    /// Address for devices behind a load balancer with PROXY v2 [default: none].
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy_listen: Option<SocketAddr>,
+    /// A network of load balancers, as 10.0.0.0/8; may be repeated.
+    #[arg(long = "proxy-source", value_name = "NET")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy_sources: Option<Vec<String>>,
+    /// Address of the probes [default: 127.0.0.1:4081].
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin_listen: Option<SocketAddr>,
+    /// TLS handshakes taken a second [default: 1000].
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handshakes_per_second: Option<u32>,
+    /// Seconds a stopping node goes on accepting [default: 15].
+    #[arg(long, value_name = "S")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lb_grace_s: Option<u32>,
+    /// Seconds over which a stopping node sends its devices away [default: 120].
+    #[arg(long, value_name = "S")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain_window_s: Option<u32>,
+    /// Address where other nodes ask this one [default: none].
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_listen: Option<SocketAddr>,
+    /// How other nodes reach that address, host:port [default: the same].
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_address: Option<String>,
+    /// Certificate chain that nodes show each other, PEM.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_key: Option<PathBuf>,
+    /// Authorities that vouch for nodes, PEM.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_ca: Option<PathBuf>,
     /// Log filter [default: info].
     #[arg(long, value_name = "FILTER")]
     #[serde(skip_serializing_if = "Option::is_none")]
