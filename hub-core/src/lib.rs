@@ -15,6 +15,7 @@
 
 pub mod command;
 pub mod fanout;
+pub mod lease;
 pub mod level;
 pub mod limits;
 pub mod outbox;

@@ -102,6 +102,29 @@ pub const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
 /// A signed download URL is good for this long; at most 15 minutes.
 pub const DOWNLOAD_URL_TTL: Duration = Duration::from_secs(15 * 60);
 
+// --- one owner per device
+/// A node's lease lasts this long from each renewal, by the database's clock.
+pub const LEASE_TTL: Duration = Duration::from_secs(15);
+/// A lease is renewed this often.
+pub const LEASE_RENEW_EVERY: Duration = Duration::from_secs(5);
+/// A renewal that failed is tried again after this.
+pub const LEASE_RETRY: Duration = Duration::from_secs(1);
+/// Devices that one statement claims again, gives up or marks as gone.
+pub const LEASE_DEVICES_MAX: usize = 1_000;
+/// Notices that one look takes.
+pub const NOTICES_MAX: usize = 1_000;
+/// Within this long, a device may be taken over [`TAKEOVERS_MAX`] times before its holder is asked to prove itself.
+pub const TAKEOVERS_WINDOW: Duration = Duration::from_secs(60);
+/// See [`TAKEOVERS_WINDOW`].
+pub const TAKEOVERS_MAX: i64 = 5;
+/// A holder that was asked to prove itself must answer a ping within this.
+pub const CHALLENGE_MAX: Duration = Duration::from_secs(3);
+/// A newcomer waits this long for the holder's proof: [`POLL_EVERY`] for the question to arrive when the bus is down, and
+/// [`CHALLENGE_MAX`].
+pub const CONTEST_MAX: Duration = Duration::from_millis(5_500);
+/// A newcomer whose identity is held by another live socket is told to stay away for this long.
+pub const DUPLICATE_RETRY: Duration = Duration::from_secs(300);
+
 // --- firmware files
 /// Firmware uploads that one node takes at the same time; more are answered 503.
 pub const UPLOADS_MAX: usize = 8;
@@ -123,6 +146,8 @@ const _: () = {
     assert!(SILENCE_MAX.as_secs() <= 60);
     assert!(DOWNLOAD_URL_TTL.as_secs() <= 900);
     assert!(OUTBOX_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX);
+    assert!(LEASE_TTL.as_secs() >= 3 * LEASE_RENEW_EVERY.as_secs());
+    assert!(CONTEST_MAX.as_millis() >= POLL_EVERY.as_millis() * 5 / 4 + CHALLENGE_MAX.as_millis());
 };
 // --- certificates
 /// Certificates a client may send besides its own.

@@ -8,9 +8,10 @@
 //! ```
 //! The machine decides everything that is said on the socket and writes nothing itself. It must not be told things
 //! out of order: events of one socket come from one actor. Its parts own a rule each: [`channels`], [`delivery`],
-//! [`inbound`] (what a device may say), [`level`] (groups and targets), [`liveness`], [`updates`] (whose report it is).
+//! [`contest`] (two holders of one identity), [`inbound`] (what a device may say), [`level`] (groups and targets), [`liveness`], [`updates`] (whose report it is).
 
 mod channels;
+mod contest;
 mod delivery;
 mod effect;
 mod inbound;
@@ -34,6 +35,7 @@ use crate::limits::{FIRST_JOIN_MAX, PROGRESS_EVERY, RETRY_MAX, RETRY_MIN};
 use crate::rate::{MalformedRate, MessageRate};
 use crate::target::Running;
 use channels::Channels;
+use contest::Contest;
 use delivery::{Deliveries, Overdue};
 pub use effect::{Address, Answer, Effect, Note, Push, Report, Subscription};
 use liveness::Liveness;
@@ -59,7 +61,7 @@ pub enum Event {
         /** Which attempt. */
         attempt: u32,
         /** What the store says. */
-        outcome: Result<Attached, Unavailable>,
+        outcome: Result<Attached, Unattached>,
     },
     /// Answer to [`Effect::Reconcile`].
     Reconciled(Result<Reconciled, Unavailable>),
@@ -96,6 +98,8 @@ pub enum Event {
     Recheck,
     /// A newer join owns the device.
     Superseded,
+    /// Somebody else wants to join as this device, again and again: is the peer of this generation still there?
+    Challenged(ConnGen),
     /// The node stops: come back after this long.
     Drain {
         /** The wait. */
@@ -139,6 +143,21 @@ pub struct Reconciled {
 pub struct Unavailable {
     /// Jittered by the caller.
     pub retry_after: Duration,
+}
+
+/// Why a join did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unattached {
+    /// The store cannot say.
+    Unavailable(Unavailable),
+    /// Another socket holds the identity, and its peer answered when it was asked.
+    Duplicate,
+}
+
+impl From<Unavailable> for Unattached {
+    fn from(unavailable: Unavailable) -> Self {
+        Self::Unavailable(unavailable)
+    }
 }
 
 /// What became of a report.
@@ -227,6 +246,7 @@ pub struct Session {
     liveness: Liveness,
     rate: MessageRate,
     malformed_rate: Option<Box<MalformedRate>>,
+    contest: Option<Box<Contest>>,
 }
 
 impl Session {
@@ -261,6 +281,7 @@ impl Session {
             liveness: Liveness::new(now),
             rate: MessageRate::new(now),
             malformed_rate: None,
+            contest: None,
         }
     }
 
@@ -303,6 +324,7 @@ impl Session {
                 out.extend(known.map(|&(group, known)| Effect::Follow { group, known }));
             }
             Event::Superseded => self.close(CloseReason::Superseded, out),
+            Event::Challenged(generation) => self.challenged(generation, now, out),
             Event::Drain { after } => self.drain(after, out),
             Event::Deadline => self.deadlines(now, out),
         }

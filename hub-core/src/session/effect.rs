@@ -167,6 +167,8 @@ pub enum Report {
         /** Output of a finished one. */
         output: Option<Box<str>>,
     },
+    /// The device answered when it was asked whether it is still there.
+    Alive,
     /// This target was offered.
     Offered {
         /** Whose decision. */

@@ -36,7 +36,7 @@ impl Session {
                 if params.firmware.uuid.is_none() {
                     params.firmware.uuid = topic.firmware;
                 }
-                self.join_device(from, params, out)
+                self.join_device(from, params, now, out)
             }
             (Topic::Group(_), Ok(DeviceEvent::Join(_))) => self.join_group(from, out),
             (Topic::Unknown, Ok(DeviceEvent::Join(_))) => reply(from, error("unknown_topic"), out),
@@ -72,6 +72,7 @@ impl Session {
             return;
         }
         let Some(number) = number else { return };
+        self.proved(number, now, out);
         for id in self.deliveries.ponged(number) {
             self.record_execution(id, ExecutionState::Delivered, None, None, out);
         }
@@ -126,8 +127,17 @@ impl Session {
         }
     }
 
-    fn join_device(&mut self, from: Address, params: Box<JoinParams>, out: &mut Vec<Effect>) {
+    fn join_device(
+        &mut self,
+        from: Address,
+        params: Box<JoinParams>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
         self.first_join_by = None;
+        if let Some(answer) = self.still_barred(now) {
+            return reply(from, answer, out);
+        }
         if self.channels.device.is_none() && !self.channels.has_room(self.joining.len()) {
             return reply(from, error("too_many_channels"), out);
         }

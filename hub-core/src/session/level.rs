@@ -12,7 +12,7 @@ use hub_proto::topic::group_topic;
 
 use super::delivery::Due;
 use super::effect::{Address, Answer, Effect, Note, Push, Report, Subscription};
-use super::{Attached, Phase, Reconciled, Session, Unavailable};
+use super::{Attached, Phase, Reconciled, Session, Unattached, Unavailable};
 use crate::command::{ExecutionState, PendingCommand};
 use crate::fanout::{Entry, News};
 use crate::level::{Level, Membership, Standing};
@@ -23,7 +23,7 @@ impl Session {
     pub(super) fn attached(
         &mut self,
         attempt: u32,
-        outcome: Result<Attached, Unavailable>,
+        outcome: Result<Attached, Unattached>,
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
@@ -38,7 +38,7 @@ impl Session {
             reconciled,
         } = match outcome {
             Ok(attached) => attached,
-            Err(unavailable) => return self.join_failed(join, unavailable, out),
+            Err(why) => return self.join_failed(join, why, now, out),
         };
         if reconciled.level.standing != Standing::Active {
             out.push(Effect::Reply {
@@ -71,11 +71,20 @@ impl Session {
         }
     }
 
-    fn join_failed(&mut self, join: Address, unavailable: Unavailable, out: &mut Vec<Effect>) {
+    fn join_failed(
+        &mut self,
+        join: Address,
+        why: Unattached,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
         self.phase = Phase::Waiting;
-        let answer = Answer::Error {
-            reason: "unavailable",
-            retry_after: Some(unavailable.retry_after),
+        let answer = match why {
+            Unattached::Unavailable(unavailable) => Answer::Error {
+                reason: "unavailable",
+                retry_after: Some(unavailable.retry_after),
+            },
+            Unattached::Duplicate => self.barred(now),
         };
         out.push(Effect::Reply {
             to: join,

@@ -4,6 +4,7 @@
     reason = "a test looks for one kind of effect among all"
 )]
 
+mod contest;
 mod delivery;
 mod endings;
 mod joins;

@@ -255,7 +255,7 @@ fn a_store_that_is_away_keeps_the_socket_and_says_when_to_come_back() {
     let retry_after = Duration::from_secs(2);
     let out = bench.step(Event::Attached {
         attempt,
-        outcome: Err(Unavailable { retry_after }),
+        outcome: Err(Unavailable { retry_after }.into()),
     });
     assert_eq!(
         out,

@@ -78,7 +78,7 @@ fn events() -> impl Strategy<Value = (Duration, Step)> {
         1 => (1..30_u32, 0..4_u8).prop_map(|(r, o)| Step::Recorded(r, o)),
         1 => (0..40_i64).prop_map(Step::Hint),
         1 => (0..4_i64, 0..20_i64, 0..3_i64).prop_map(|(g, seq, n)| Step::State(g, seq, n)),
-        1 => (0..9_u8).prop_map(Step::Plain),
+        1 => (0..11_u8).prop_map(Step::Plain),
     ];
     (
         prop::sample::select(vec![0, 0, 0, 1, 50, 600, 11_000, 45_000])
@@ -167,6 +167,8 @@ fn event(step: Step) -> Event {
             },
             6 => Event::Claimed(Err(gone)),
             7 => Event::Reconciled(Err(gone)),
+            8 => Event::Challenged(ConnGen(3)),
+            9 => Event::Superseded,
             _ => Event::Deadline,
         },
     }
