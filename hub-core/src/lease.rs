@@ -197,10 +197,7 @@ mod tests {
     #[test]
     fn an_outage_of_the_database_buries_nobody() {
         let back = [FINE, FINE, FINE, Event::Failed, Event::Failed, LATE, FINE];
-        assert_eq!(
-            run(&back).1,
-            [Effect::Reap, Effect::Reclaim, Effect::Audit]
-        );
+        assert_eq!(run(&back).1, [Effect::Reap, Effect::Reclaim, Effect::Audit]);
     }
 
     #[test]

@@ -111,6 +111,12 @@ pub const LEASE_RENEW_EVERY: Duration = Duration::from_secs(5);
 pub const LEASE_RETRY: Duration = Duration::from_secs(1);
 /// Devices that one statement claims again, gives up or marks as gone.
 pub const LEASE_DEVICES_MAX: usize = 1_000;
+/// A lease that ran out is kept this long, so that whatever its node still wrote is noticed.
+pub const LEASE_KEPT: Duration = Duration::from_secs(3_600);
+/// Nodes of one cluster that a node keeps in mind besides itself.
+pub const NODES_MAX: usize = 256;
+/// A node looks this often for notices that other nodes left; the bus says the same sooner.
+pub const NOTICES_EVERY: Duration = Duration::from_secs(1);
 /// Notices that one look takes.
 pub const NOTICES_MAX: usize = 1_000;
 /// Within this long, a device may be taken over [`TAKEOVERS_MAX`] times before its holder is asked to prove itself.
@@ -119,11 +125,27 @@ pub const TAKEOVERS_WINDOW: Duration = Duration::from_secs(60);
 pub const TAKEOVERS_MAX: i64 = 5;
 /// A holder that was asked to prove itself must answer a ping within this.
 pub const CHALLENGE_MAX: Duration = Duration::from_secs(3);
-/// A newcomer waits this long for the holder's proof: [`POLL_EVERY`] for the question to arrive when the bus is down, and
-/// [`CHALLENGE_MAX`].
-pub const CONTEST_MAX: Duration = Duration::from_millis(5_500);
+/// A newcomer waits this long for the holder's proof: [`NOTICES_EVERY`] for the question to arrive when the bus is down, and
+/// [`CHALLENGE_MAX`], and one second for the answers on their way.
+pub const CONTEST_MAX: Duration = Duration::from_secs(5);
+/// Times one join has its holder asked; a device that changes hands all the while is told to come back.
+pub const CONTEST_ROUNDS_MAX: u32 = 3;
 /// A newcomer whose identity is held by another live socket is told to stay away for this long.
 pub const DUPLICATE_RETRY: Duration = Duration::from_secs(300);
+
+// --- while the database is away
+/// A database that is away is asked this often whether it is back.
+pub const DATABASE_PROBE_EVERY: Duration = Duration::from_millis(500);
+/// A batch of writes is given up this long after its first failure to reach the database.
+pub const WRITES_RETRIED_MAX: Duration = Duration::from_millis(1_500);
+/// A device whose socket ended may connect again without the database for this long.
+pub const TRUST_MAX: Duration = Duration::from_secs(600);
+/// Devices trusted in this way.
+pub const TRUSTED_MAX: usize = 20_000;
+/// Joins a second that a database takes which was just away; devices that wait for it are spread so that no more come.
+pub const JOINS_PER_SECOND: u64 = 500;
+/// Longest time a device is told to wait for the database.
+pub const UNAVAILABLE_RETRY_MAX: Duration = Duration::from_secs(60);
 
 // --- firmware files
 /// Firmware uploads that one node takes at the same time; more are answered 503.
@@ -147,7 +169,7 @@ const _: () = {
     assert!(DOWNLOAD_URL_TTL.as_secs() <= 900);
     assert!(OUTBOX_BYTES_MAX >= 2 * MESSAGE_BYTES_MAX);
     assert!(LEASE_TTL.as_secs() >= 3 * LEASE_RENEW_EVERY.as_secs());
-    assert!(CONTEST_MAX.as_millis() >= POLL_EVERY.as_millis() * 5 / 4 + CHALLENGE_MAX.as_millis());
+    assert!(CONTEST_MAX.as_millis() > NOTICES_EVERY.as_millis() + CHALLENGE_MAX.as_millis());
 };
 // --- certificates
 /// Certificates a client may send besides its own.

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hub_core::limits::{READS_MAX, RETRY_MIN};
+use hub_core::limits::{JOINS_PER_SECOND, READS_MAX, RETRY_MIN, UNAVAILABLE_RETRY_MAX};
 use hub_core::session::Unavailable;
+use hub_proto::id::{ConnGen, DeviceId};
 use hub_proto::time::Timestamp;
 use ractor::ActorRef;
 use tokio::sync::Semaphore;
 
 use crate::actors::groups;
 use crate::edge::signed_url::LinkSigner;
+use crate::identity::verdicts::Verdicts;
 use crate::routing::Sockets;
 use crate::store::Store;
 use crate::writes::Writes;
@@ -20,6 +22,7 @@ pub(crate) struct Context {
     /// The node's name in the cluster.
     pub(crate) node: Arc<str>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) writes: Writes,
     /// Bounds reads that run for sockets at the same time.
     pub(crate) reads: Semaphore,
@@ -29,9 +32,28 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Tells the node that holds a device to look at its socket: see [`Sockets::notice`]. The store has the same in writing, for
+    /// when this does not arrive.
+    pub(crate) fn tell_holder(&self, node: &str, device: DeviceId, generation: ConnGen) {
+        if *node == *self.node {
+            self.sockets.notice(device, generation);
+        }
+    }
+
+    /// What a device is told when the store is away: come back in a second at the soonest, spread so that the devices of this
+    /// node are not more than a database takes that was just away.
+    pub(crate) fn unavailable(&self) -> Unavailable {
+        let herd = Duration::from_secs(self.sockets.len() / JOINS_PER_SECOND);
+        let longest = herd.clamp(RETRY_MIN * 4, UNAVAILABLE_RETRY_MAX);
+        Unavailable {
+            retry_after: rand::random_range(RETRY_MIN..longest),
+        }
+    }
+
     pub(crate) fn new(
         node: Arc<str>,
         store: Arc<dyn Store>,
+        verdicts: Arc<Verdicts>,
         writes: Writes,
         sockets: Arc<Sockets>,
         groups: ActorRef<groups::Message>,
@@ -40,6 +62,7 @@ impl Context {
         Self {
             node,
             store,
+            verdicts,
             writes,
             reads: Semaphore::new(READS_MAX),
             sockets,
@@ -52,12 +75,4 @@ impl Context {
 /// The wall clock, for what is stored; machines get monotonic time.
 pub(crate) fn wall_clock() -> Timestamp {
     Timestamp::from(SystemTime::now())
-}
-
-/// What a device is told when the store is away: come back in one to five times the shortest pause, spread.
-pub(crate) fn unavailable() -> Unavailable {
-    let spread = rand::random_range(1.0..5.0);
-    Unavailable {
-        retry_after: Duration::from_secs_f64(RETRY_MIN.as_secs_f64() * spread),
-    }
 }

@@ -66,7 +66,7 @@ impl Dispatch {
     fn moved(&self, channel: ChannelId, seq: Seq, body: Option<HintBody>) {
         match channel {
             ChannelId::Device(device) => {
-                self.verdicts.forget_all();
+                self.verdicts.forget_device(device);
                 self.sockets.hint(device, seq, body);
             }
             ChannelId::Group(group) => {
@@ -74,7 +74,7 @@ impl Dispatch {
             }
             // An authority of the org was revoked: whoever it vouched for is looked at again.
             ChannelId::Org(org) => {
-                self.verdicts.forget_all();
+                self.verdicts.forget_org(org);
                 if let Err(error) = self.tls.void_tickets() {
                     warn!(%error, "sessions of before can still be resumed; each is judged again anyway");
                 }

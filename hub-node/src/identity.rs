@@ -15,3 +15,4 @@ pub mod verifier;
 mod recent;
 #[cfg(test)]
 pub(crate) mod specimen;
+mod trusted;

@@ -15,8 +15,10 @@ pub mod token;
 pub(crate) mod actors;
 pub(crate) mod blobs;
 pub(crate) mod context;
+pub(crate) mod database;
 pub(crate) mod hints;
 pub(crate) mod intake;
+pub(crate) mod membership;
 pub(crate) mod routing;
 pub(crate) mod writes;
 

@@ -117,6 +117,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
     tokio::select! {
         _ = terminate.recv() => {}
         interrupted = tokio::signal::ctrl_c() => interrupted?,
+        () = node.replaced() => {
+            node.stop().await;
+            anyhow::bail!("another node runs under the name {}; give each node a node_name of its own", config.node_name);
+        }
     }
     node.stop().await;
     Ok(())

@@ -23,6 +23,7 @@ use crate::bus::Bus;
 use crate::bus::local::LocalBus;
 use crate::config::Config;
 use crate::context::{Context, wall_clock};
+use crate::database::Database;
 use crate::edge::download::{DownloadService, StoredFirmware};
 use crate::edge::head::HeadPolicy;
 use crate::edge::listener::Edge;
@@ -31,9 +32,11 @@ use crate::edge::tls::{DeviceTls, ServerFiles};
 use crate::hints::Dispatch;
 use crate::identity::verdicts::Verdicts;
 use crate::identity::verifier::DeviceVerifier;
+use crate::membership::{Membership, follow_notices};
 use crate::routing::{Sockets, sweep_forever};
+use crate::store::Store;
+use crate::store::cluster::{ClusterStore as _, NodeRun};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{DeliveryStore as _, Store};
 use crate::writes::Writes;
 
 /// How often group channels look at their deadlines.
@@ -57,6 +60,10 @@ pub struct Node {
     /// Tasks that run until the very end.
     background: JoinSet<()>,
     writes: JoinHandle<()>,
+    /// Cancelled when another run took this node's name.
+    replaced: CancellationToken,
+    store: Arc<dyn Store>,
+    run: NodeRun,
 }
 
 impl Node {
@@ -66,14 +73,17 @@ impl Node {
     /// What could not be opened, read or bound.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let store = open_store(config).await?;
+        let run = this_run(config);
+        let store = open_store(config, &run).await?;
         let blobs =
             Blobs::open_dir(&config.state_dir).context("cannot open the firmware directory")?;
         let device_listener = bind(config.device_listen, "device_listen").await?;
         let api_listener = bind(config.api_listen, "api_listen").await?;
         let (device_addr, api_addr) = (device_listener.local_addr()?, api_listener.local_addr()?);
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::default());
-        let verdicts = Verdicts::new(store.clone(), tokio::runtime::Handle::current());
+        let database = Database::default();
+        let runtime = tokio::runtime::Handle::current();
+        let verdicts = Verdicts::new(store.clone(), database.clone(), runtime);
         let files = ServerFiles {
             chain: config.device_certificate.clone(),
             key: config.device_key.clone(),
@@ -92,12 +102,24 @@ impl Node {
             verdicts: verdicts.clone(),
             tls: tls.clone(),
         };
-        let background = start_background(dispatch, &store, &*bus).await?;
-        let (writes, writes_task) = Writes::start(store.clone());
+        let mut background = start_background(dispatch, &store, &*bus).await?;
+        let (writes, writes_task) = Writes::start(store.clone(), database.clone());
+        background.spawn(database.clone().probe(store.clone()));
+        let replaced = CancellationToken::new();
+        let membership = Membership::new(
+            run.clone(),
+            store.clone(),
+            sockets.clone(),
+            writes.clone(),
+            replaced.clone(),
+        );
+        background.spawn(membership.keep(writes.leaked()));
+        background.spawn(follow_notices(run.clone(), store.clone(), sockets.clone()));
         let supervisors = SocketSupervisors::start().await?;
         let context = Context::new(
             config.node_name.as_str().into(),
             store.clone(),
+            verdicts.clone(),
             writes,
             sockets.clone(),
             groups.clone(),
@@ -114,7 +136,7 @@ impl Node {
         let stop = CancellationToken::new();
         let mut listeners = JoinSet::new();
         listeners.spawn(edge.run(device_listener, stop.clone()));
-        let router = operators_api(config, store, bus, blobs);
+        let router = operators_api(config, store.clone(), bus, blobs);
         let api_tls = config.api_certificate.clone().zip(config.api_key.clone());
         api::serve::start(&mut listeners, api_listener, router, api_tls, stop.clone())?;
         info!(node = config.node_name, device = %device_addr, api = %api_addr, "ready");
@@ -128,6 +150,9 @@ impl Node {
             listeners,
             background,
             writes: writes_task,
+            replaced,
+            store,
+            run,
         })
     }
 
@@ -144,6 +169,11 @@ impl Node {
     /// Device sockets held right now.
     pub fn sockets(&self) -> u64 {
         self.sockets.len()
+    }
+
+    /// Waits until another run takes this node's name, which is the end of this one. Never, usually.
+    pub async fn replaced(&self) {
+        self.replaced.cancelled().await;
     }
 
     /// Stops gracefully: accepts nothing more, tells every device when to come back, closes their sockets, and
@@ -178,6 +208,9 @@ impl Node {
         if tokio::time::timeout(STOP_MAX, self.writes).await.is_err() {
             warn!("writes were still queued when the node ended");
         }
+        if let Err(error) = self.store.release_lease(&self.run).await {
+            warn!(%error, "could not give the lease up; the other nodes will notice");
+        }
         info!("stopped");
     }
 
@@ -189,12 +222,21 @@ impl Node {
     }
 }
 
-async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+/// This start of the node.
+fn this_run(config: &Config) -> NodeRun {
+    NodeRun {
+        name: config.node_name.as_str().into(),
+        run: rand::random(),
+        peer_address: None,
+    }
+}
+
+async fn open_store(config: &Config, run: &NodeRun) -> anyhow::Result<Arc<dyn Store>> {
     let store = SqliteStore::open(&config.database())
         .await
         .context("cannot open the database")?;
     store
-        .start_node(&config.node_name)
+        .start_node(run)
         .await
         .context("cannot enter the node in the database")?;
     Ok(Arc::new(store))

@@ -43,8 +43,10 @@ pub(crate) struct SocketHandle {
     awake: AtomicBool,
     /// Milliseconds after the node's start at which the session wants to be stepped; `u64::MAX` for never.
     deadline: AtomicU64,
-    /// The generation of the join this socket holds; 0 before.
+    /// The generation of this socket's last join; 0 before the first.
     generation: AtomicI64,
+    /// It speaks for its device with that generation.
+    joined: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +73,7 @@ impl SocketHandle {
             awake: AtomicBool::new(false),
             deadline: AtomicU64::new(u64::MAX),
             generation: AtomicI64::new(0),
+            joined: AtomicBool::new(false),
         }
     }
 
@@ -114,6 +117,18 @@ impl SocketHandle {
 
     pub(crate) fn set_generation(&self, generation: ConnGen) {
         self.generation.store(generation.0, Ordering::SeqCst);
+        self.joined.store(true, Ordering::Release);
+    }
+
+    /// The socket gave its join up itself.
+    pub(crate) fn set_detached(&self) {
+        self.joined.store(false, Ordering::Release);
+    }
+
+    /// The generation this socket speaks with.
+    fn held(&self) -> Option<ConnGen> {
+        let joined = self.joined.load(Ordering::Acquire);
+        joined.then(|| ConnGen(self.generation.load(Ordering::SeqCst)))
     }
 }
 
@@ -200,6 +215,41 @@ impl Sockets {
                 socket.tell(Message::Superseded { by });
             }
         }
+    }
+
+    /// Hands on what the store or another node says of a device: joins older than `generation` are over, and the peer of
+    /// that very join is asked whether it is there.
+    pub(crate) fn notice(&self, device: DeviceId, generation: ConnGen) {
+        for socket in self.of(device) {
+            match socket.held() {
+                Some(held) if held == generation => socket.tell(Message::Challenged(generation)),
+                Some(held) if held < generation => {
+                    socket.tell(Message::Superseded { by: generation });
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    /// Whether the socket of this join is here.
+    pub(crate) fn holds(&self, device: DeviceId, generation: ConnGen) -> bool {
+        self.of(device)
+            .iter()
+            .any(|socket| socket.held() == Some(generation))
+    }
+
+    /// Whether any socket of a device is here, joined or not.
+    pub(crate) fn knows(&self, device: DeviceId) -> bool {
+        self.by_device.contains_key(&device)
+    }
+
+    /// Every joined socket's device and generation.
+    pub(crate) fn joined(&self) -> Vec<(DeviceId, ConnGen)> {
+        let mut joined = Vec::new();
+        self.for_each(|socket| {
+            joined.extend(socket.held().map(|held| (socket.device, held)));
+        });
+        joined
     }
 
     fn of(&self, device: DeviceId) -> Vec<Arc<SocketHandle>> {

@@ -7,6 +7,7 @@
 //!
 //! Tenancy: every call names the org it acts for, and rows of another org are `NotFound`, exactly as missing rows are.
 
+pub mod cluster;
 pub mod delivery;
 pub mod records;
 pub mod sqlite;
@@ -73,6 +74,7 @@ pub trait Store:
     + FirmwareStore
     + CommandStore
     + DeliveryStore
+    + cluster::ClusterStore
     + Send
     + Sync
     + 'static
@@ -327,8 +329,6 @@ pub trait CommandStore {
 pub trait DeliveryStore {
     /// Random id of this database's history; changes when it is restored from a backup.
     fn epoch(&self) -> Epoch;
-    /// Forgets connections a node with this name left behind when it died. Called before it listens.
-    async fn start_node(&self, node: &str) -> StoreResult<()>;
     /// Applies writes of many sockets in one transaction, each on its own: one that is fenced or refused does not
     /// stop the others. Outcomes are in the order of the writes. At most 256 writes a call.
     async fn device_writes(&self, writes: Vec<DeviceWrite>) -> StoreResult<Vec<DeviceOutcome>>;

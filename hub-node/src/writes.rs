@@ -1,15 +1,17 @@
 //! Writes of sockets, many in one transaction.
 //!
 //! Rule owned here: a join, an acknowledgement or a report is answered after the commit of the batch it was in; a batch that
-//! the store cannot take now is tried again a few times, then every writer in it hears `Unavailable`.
+//! the store cannot take now is tried again a few times, then every writer in it hears `Unavailable`. While the database is
+//! known to be away they hear it at once.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hub_core::limits::{DEVICE_WRITES_MAX, WRITES_QUEUED_MAX};
-use tokio::sync::mpsc;
+use hub_core::limits::{DEVICE_WRITES_MAX, WRITES_QUEUED_MAX, WRITES_RETRIED_MAX};
+use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
+use crate::database::Database;
 use crate::store::Store;
 use crate::store::delivery::{DeviceOutcome, DeviceWrite};
 
@@ -24,13 +26,26 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub(crate) struct Writes {
     queue: mpsc::Sender<(DeviceWrite, Answer)>,
+    leaked: Arc<Notify>,
 }
 
 impl Writes {
     /// Starts the batching task; it ends, after what is queued, when all clones are gone.
-    pub(crate) fn start(store: Arc<dyn Store>) -> (Self, tokio::task::JoinHandle<()>) {
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        database: Database,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, receiver) = mpsc::channel(WRITES_QUEUED_MAX);
-        (Self { queue }, tokio::spawn(run(store, receiver)))
+        let writes = Self {
+            queue,
+            leaked: Arc::default(),
+        };
+        (writes, tokio::spawn(run(store, database, receiver)))
+    }
+
+    /// Tells when a write was lost that nobody waited for, so that what it would have given up must be looked for.
+    pub(crate) fn leaked(&self) -> Arc<Notify> {
+        self.leaked.clone()
     }
 
     /// Queues a write. `answer` is called once: after the commit, or with `None` when the write was not taken.
@@ -47,19 +62,24 @@ impl Writes {
 
     /// Queues a write whose outcome nobody waits for.
     pub(crate) fn submit_unanswered(&self, write: DeviceWrite) {
-        self.submit(write, |outcome| {
+        let leaked = self.leaked.clone();
+        self.submit(write, move |outcome| {
             if outcome.is_none() {
-                warn!("a write of a socket was lost; the next join of its device repairs it");
+                leaked.notify_one();
             }
         });
     }
 }
 
-async fn run(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<(DeviceWrite, Answer)>) {
+async fn run(
+    store: Arc<dyn Store>,
+    database: Database,
+    mut receiver: mpsc::Receiver<(DeviceWrite, Answer)>,
+) {
     let mut batch = Vec::new();
     while receiver.recv_many(&mut batch, DEVICE_WRITES_MAX).await > 0 {
         let (writes, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        match commit(&*store, writes).await {
+        match commit(&*store, &database, writes).await {
             Some(outcomes) => answers
                 .into_iter()
                 .zip(outcomes)
@@ -69,11 +89,26 @@ async fn run(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<(DeviceWrite, A
     }
 }
 
-async fn commit(store: &dyn Store, writes: Vec<DeviceWrite>) -> Option<Vec<DeviceOutcome>> {
+async fn commit(
+    store: &dyn Store,
+    database: &Database,
+    writes: Vec<DeviceWrite>,
+) -> Option<Vec<DeviceOutcome>> {
+    if database.is_away() {
+        return None;
+    }
+    let started = Instant::now();
     for attempt in 1..=TRIES {
-        match store.device_writes(writes.clone()).await {
+        let outcomes = store.device_writes(writes.clone()).await;
+        match outcomes {
             Ok(outcomes) => return Some(outcomes),
-            Err(error) => warn!(%error, attempt, writes = writes.len(), "a batch of writes failed"),
+            Err(error) => {
+                warn!(%error, attempt, writes = writes.len(), "a batch of writes failed");
+                if attempt == TRIES || started.elapsed() >= WRITES_RETRIED_MAX {
+                    database.note::<()>(&Err(error));
+                    return None;
+                }
+            }
         }
         tokio::time::sleep(PAUSE * attempt).await;
     }

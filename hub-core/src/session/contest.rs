@@ -39,7 +39,11 @@ impl Session {
         let Some(contest) = &mut self.contest else {
             return;
         };
-        if contest.asked.take_if(|(asked, _)| *asked == number).is_some_and(|(_, by)| now <= by) {
+        if contest
+            .asked
+            .take_if(|(asked, _)| *asked == number)
+            .is_some_and(|(_, by)| now <= by)
+        {
             out.push(Effect::Record {
                 report: Report::Alive,
                 receipt: None,

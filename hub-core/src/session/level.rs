@@ -71,13 +71,7 @@ impl Session {
         }
     }
 
-    fn join_failed(
-        &mut self,
-        join: Address,
-        why: Unattached,
-        now: Instant,
-        out: &mut Vec<Effect>,
-    ) {
+    fn join_failed(&mut self, join: Address, why: Unattached, now: Instant, out: &mut Vec<Effect>) {
         self.phase = Phase::Waiting;
         let answer = match why {
             Unattached::Unavailable(unavailable) => Answer::Error {

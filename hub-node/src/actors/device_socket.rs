@@ -6,6 +6,7 @@
 mod guard;
 mod incoming;
 mod io;
+mod join;
 mod perform;
 
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use hub_core::session::{self, Event, Reconciled, Recorded, Session, Unavailable};
+use hub_core::session::{self, Event, Reconciled, Recorded, Session, Unattached, Unavailable};
 use hub_proto::close::CloseReason;
 use hub_proto::frame::Serializer;
 use hub_proto::id::{CommandId, ConnGen, GroupId, Seq};
@@ -40,7 +41,7 @@ pub(crate) enum Message {
     /// Answer to a join.
     Attached {
         attempt: u32,
-        outcome: Box<Result<session::Attached, Unavailable>>,
+        outcome: Box<Result<session::Attached, Unattached>>,
         granted: Granted,
     },
     /// Answer to a read.
@@ -55,6 +56,8 @@ pub(crate) enum Message {
     Refollow(GroupId),
     /// A newer join owns the device.
     Superseded { by: ConnGen },
+    /// Is the peer of this join still there?
+    Challenged(ConnGen),
     /// The identity may have been revoked.
     Recheck,
     /// The node stops.
@@ -80,7 +83,7 @@ pub(crate) struct State {
     io: SocketIo,
     session: Session,
     serializer: Serializer,
-    identity: Identity,
+    identity: Arc<Identity>,
     remote: SocketAddr,
     handle: Arc<SocketHandle>,
     waker: Waker,
@@ -108,6 +111,7 @@ impl Actor for DeviceSocket {
             context,
         } = args;
         let now = Instant::now();
+        let identity = Arc::new(identity);
         let handle = Arc::new(SocketHandle::new(
             context.sockets.next_id(),
             identity.device,
@@ -115,7 +119,7 @@ impl Actor for DeviceSocket {
             identity.authority,
             myself.clone(),
         ));
-        let guard = SocketGuard::new(handle.clone(), context.clone());
+        let guard = SocketGuard::new(handle.clone(), identity.clone(), context.clone());
         let whose = session::Identity {
             device: identity.device,
             org: identity.org_name.clone(),
@@ -188,6 +192,7 @@ impl State {
             // The socket may have joined anew since this was said.
             Message::Superseded { by } if self.guard.generation().is_some_and(|own| own >= by) => {}
             Message::Superseded { .. } => self.step(Event::Superseded, now),
+            Message::Challenged(generation) => self.step(Event::Challenged(generation), now),
             Message::Recheck => self.step(Event::Recheck, now),
             Message::Drain { after } => self.step(Event::Drain { after }, now),
         }
@@ -202,7 +207,7 @@ impl State {
     fn attached(
         &mut self,
         attempt: u32,
-        outcome: Result<session::Attached, Unavailable>,
+        outcome: Result<session::Attached, Unattached>,
         now: Instant,
     ) {
         let generation = outcome.as_ref().ok().map(|attached| attached.generation);

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hub_core::level::Refusal;
-use hub_core::limits::{ANCHOR_READS_MAX, ANCHORS_MAX, VERDICT_LOOKUPS_MAX, VERDICT_MAX};
-use hub_proto::id::CaId;
+use hub_core::limits::{
+    ANCHOR_READS_MAX, ANCHORS_MAX, TRUST_MAX, VERDICT_LOOKUPS_MAX, VERDICT_MAX,
+};
+use hub_proto::id::{CaId, DeviceId, OrgId};
 use hub_proto::time::Timestamp;
 use rustls::pki_types::CertificateDer;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -15,6 +17,8 @@ use tokio::sync::Semaphore;
 use super::fault::CertificateFault;
 use super::path::{Presented, admit_known, more_telling};
 use super::recent::Recent;
+use super::trusted::Trusted;
+use crate::database::Database;
 use crate::store::records::{Anchor, Identity};
 use crate::store::{Store, StoreError};
 
@@ -33,7 +37,9 @@ pub enum Verdict {
 /// Gives verdicts. Shared by the TLS verifier and the admission after the handshake.
 pub struct Verdicts {
     store: Arc<dyn Store>,
+    database: Database,
     recent: Recent,
+    trusted: Trusted,
     /// One permit per handshake that waits for the store.
     lookups: Semaphore,
     runtime: Handle,
@@ -42,19 +48,33 @@ pub struct Verdicts {
 impl Verdicts {
     /// Verdicts from this store. `runtime` must be the multi-threaded one the node runs on.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, runtime: Handle) -> Arc<Self> {
+    pub(crate) fn new(store: Arc<dyn Store>, database: Database, runtime: Handle) -> Arc<Self> {
         let lookups = Semaphore::new(VERDICT_LOOKUPS_MAX);
         Arc::new(Self {
             store,
+            database,
             recent: Recent::default(),
+            trusted: Trusted::default(),
             lookups,
             runtime,
         })
     }
 
-    /// Voids every verdict not yet used. To be called after anything was revoked, here or on another node.
-    pub fn forget_all(&self) {
+    /// Voids every verdict not yet used, and what is known of a device: something about it changed.
+    pub fn forget_device(&self, device: DeviceId) {
         self.recent.forget_all();
+        self.trusted.forget_device(device);
+    }
+
+    /// Voids every verdict not yet used, and what is known of an org's devices: an authority of it changed.
+    pub fn forget_org(&self, org: OrgId) {
+        self.recent.forget_all();
+        self.trusted.forget_org(org);
+    }
+
+    /// Remembers whose socket ended in good standing, in case the database is away when it connects again.
+    pub(crate) fn trust(&self, identity: Arc<Identity>) {
+        self.trusted.remember(identity, Instant::now());
     }
 
     /// The verdict for a handshake, from the synchronous code of the TLS library: waits on this thread, while
@@ -97,8 +117,30 @@ impl Verdicts {
         presented: &Presented<'_>,
         now: Timestamp,
     ) -> Result<Verdict, CertificateFault> {
+        if self.database.is_away()
+            && let Some(identity) = self.trusted(presented, now)
+        {
+            return Ok(Verdict::Known(Box::new(identity)));
+        }
         let verdict = tokio::time::timeout(VERDICT_MAX, judge(self.store.as_ref(), presented, now));
-        verdict.await.map_err(|_| CertificateFault::TimedOut)?
+        match verdict.await.unwrap_or(Err(CertificateFault::TimedOut)) {
+            Err(fault @ (CertificateFault::TimedOut | CertificateFault::Unavailable(_))) => self
+                .trusted(presented, now)
+                .map(|identity| Verdict::Known(Box::new(identity)))
+                .ok_or(fault),
+            verdict => verdict,
+        }
+    }
+
+    /// Who this was when it was last here, unless the database has been away for too long to trust that.
+    fn trusted(&self, presented: &Presented<'_>, now: Timestamp) -> Option<Identity> {
+        let clock = Instant::now();
+        if self.database.away_for(clock) >= TRUST_MAX {
+            return None;
+        }
+        let identity = self.trusted.of(&presented.facts.sha256, clock)?;
+        admit_known(presented, &identity, now).ok()?;
+        Some(Identity::clone(&identity))
     }
 
     /// The verdict given during the handshake of a moment ago, or a new one.

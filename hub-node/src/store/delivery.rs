@@ -97,6 +97,13 @@ pub enum DeviceWrite {
         /** When. */
         at: Timestamp,
     },
+    /// The device answered when it was asked whether it is still there.
+    Alive {
+        /** Who. */
+        device: DeviceId,
+        /** Since which join. */
+        generation: ConnGen,
+    },
     /// The device has a command (`Delivered`), or finished it (`Succeeded`, `Failed`, `Rejected`).
     Execution {
         /** Whose. */
@@ -123,8 +130,21 @@ pub struct Attach {
     pub firmware: FirmwareMetadata,
     /// Peer address as text, for people.
     pub remote: Option<Box<str>>,
+    /// The answer this join got before, if it has waited for the holder to prove itself since.
+    pub contest: Option<Contest>,
     /// When.
     pub at: Timestamp,
+}
+
+/// A device changed hands so often that its holder is asked to prove itself before it does again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contest {
+    /// The node that holds it.
+    pub node: Arc<str>,
+    /// The holder's join.
+    pub generation: ConnGen,
+    /// When this was found, by the database's clock: a proof of before is none.
+    pub since: i64,
 }
 
 /// News about a firmware update on a device.
@@ -153,7 +173,16 @@ pub struct ExecutionReport {
 #[derive(Clone, Debug)]
 pub enum DeviceOutcome {
     /// Joined, or refused: see its standing. A device that was deleted since the handshake is a revoked one.
-    Attached(Box<Attached>),
+    Attached {
+        /** What the join gives. */
+        attached: Box<Attached>,
+        /** The node whose live connection it took over, if there was one. */
+        taken_from: Option<Box<str>>,
+    },
+    /// Not joined: the holder must first be asked. Another join that carries this contest decides it.
+    Contested(Contest),
+    /// Not joined: the holder proved that it is there.
+    Duplicate,
     /// Written, or already so.
     Done,
     /// These of the claimed commands may be sent; the others were cancelled or expired.

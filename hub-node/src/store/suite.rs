@@ -9,6 +9,7 @@ pub(super) mod delivery;
 pub(super) mod fleet;
 pub(super) mod groups;
 pub(super) mod identity;
+pub(super) mod nodes;
 pub(super) mod tenancy;
 pub(super) mod tenants;
 pub(super) mod updates;
@@ -55,6 +56,10 @@ macro_rules! whole_store_suite {
                 updates_keep_the_latest, offers_are_counted_per_decision,
             }
             updates::{joins_end_updates}
+            nodes::{
+                leases_are_held_by_one_run, living_nodes_are_not_reaped, sockets_are_claimed_again, takeovers_leave_word,
+                a_silent_holder_loses_and_a_living_one_stays, leaving_first_is_no_takeover,
+            }
             concurrency::{audience_is_exact_while_members_come, no_change_is_missed, one_owner_at_a_time}
         }
     };

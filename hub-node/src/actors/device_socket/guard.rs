@@ -3,28 +3,44 @@
 use std::fmt;
 use std::sync::Arc;
 
+use hub_proto::close::CloseReason;
 use hub_proto::id::{ConnGen, DeviceId};
 
 use crate::actors::groups;
 use crate::context::{Context, wall_clock};
 use crate::routing::SocketHandle;
 use crate::store::delivery::DeviceWrite;
+use crate::store::records::Identity;
 use crate::writes::Writes;
 
 /// Holds a socket's place in the routing map and, while it is joined, its connection row.
 pub(super) struct SocketGuard {
     handle: Arc<SocketHandle>,
     context: Arc<Context>,
+    /// Who may connect again while the database is away.
+    trusted: Option<Arc<Identity>>,
     generation: Option<ConnGen>,
 }
 
 impl SocketGuard {
-    pub(super) fn new(handle: Arc<SocketHandle>, context: Arc<Context>) -> Self {
+    pub(super) fn new(
+        handle: Arc<SocketHandle>,
+        identity: Arc<Identity>,
+        context: Arc<Context>,
+    ) -> Self {
         context.sockets.insert(handle.clone());
         Self {
             handle,
             context,
+            trusted: Some(identity),
             generation: None,
+        }
+    }
+
+    /// The session ended for this reason.
+    pub(super) fn closed(&mut self, reason: CloseReason) {
+        if matches!(reason, CloseReason::Revoked | CloseReason::Moved) {
+            self.trusted = None;
         }
     }
 
@@ -42,6 +58,7 @@ impl SocketGuard {
     /// The session released the connection itself.
     pub(super) fn detached(&mut self) {
         self.generation = None;
+        self.handle.set_detached();
     }
 }
 
@@ -92,6 +109,9 @@ impl Drop for Granted {
 impl Drop for SocketGuard {
     fn drop(&mut self) {
         self.context.sockets.remove(&self.handle);
+        if let Some(identity) = self.trusted.take() {
+            self.context.verdicts.trust(identity);
+        }
         if let Some(generation) = self.generation {
             let device = self.handle.device;
             self.context.writes.submit_unanswered(DeviceWrite::Detach {

@@ -5,13 +5,13 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use hub_core::fanout::{Entry, News};
-use hub_core::level::{Standing, Target};
+use hub_core::level::Target;
 use hub_core::limits::DOWNLOAD_URL_TTL;
 use hub_core::session::{
-    self, Address, Answer, Effect, Push, Reconciled, Recorded, Report, Subscription, Unavailable,
+    Address, Answer, Effect, Push, Reconciled, Recorded, Report, Subscription, Unavailable,
 };
 use hub_proto::close::CloseReason;
-use hub_proto::event::{JoinParams, UpdateStatus};
+use hub_proto::event::UpdateStatus;
 use hub_proto::frame::{Ref, ReplyStatus};
 use hub_proto::id::{ChannelId, CommandId, ConnGen, GroupId, Seq};
 use hub_proto::push::{
@@ -23,11 +23,11 @@ use tokio_tungstenite::tungstenite::{Message as WsMessage, Utf8Bytes};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use super::{Granted, Message, State};
+use super::{Message, State};
 use crate::actors::groups;
-use crate::context::{unavailable, wall_clock};
+use crate::context::wall_clock;
 use crate::edge::signed_url::Grant;
-use crate::store::delivery::{Attach, DeviceOutcome, DeviceWrite, ExecutionReport, UpdateReport};
+use crate::store::delivery::{DeviceOutcome, DeviceWrite, ExecutionReport, UpdateReport};
 
 impl State {
     pub(super) fn perform(&mut self, effects: Vec<Effect>, now: Instant) {
@@ -55,6 +55,7 @@ impl State {
                 Effect::Note(note) => debug!(device = %self.identity.device_name, ?note),
                 Effect::Close(reason) => {
                     info!(device = %self.identity.device_name, reason = reason.reason(), "closing");
+                    self.guard.closed(reason);
                     self.io.close(reason, now);
                 }
             }
@@ -200,45 +201,6 @@ impl State {
         }
     }
 
-    fn attach(&self, attempt: u32, params: JoinParams) {
-        let write = DeviceWrite::Attach(Attach {
-            device: self.identity.device,
-            certificate: self.identity.certificate,
-            node: self.context.node.clone(),
-            firmware: params.firmware,
-            remote: Some(self.remote.to_string().into()),
-            at: wall_clock(),
-        });
-        let (actor, device) = (self.actor.clone(), self.identity.device);
-        let writes = self.context.writes.clone();
-        self.context.writes.submit(write, move |outcome| {
-            let outcome = match outcome {
-                Some(DeviceOutcome::Attached(attached)) => Ok(session::Attached {
-                    generation: attached.generation,
-                    reconciled: attached.reconciled,
-                }),
-                Some(
-                    DeviceOutcome::Done
-                    | DeviceOutcome::Claimed(_)
-                    | DeviceOutcome::Fenced
-                    | DeviceOutcome::NotFound
-                    | DeviceOutcome::Failed,
-                )
-                | None => Err(unavailable()),
-            };
-            let generation = outcome
-                .as_ref()
-                .ok()
-                .filter(|attached| attached.reconciled.level.standing == Standing::Active)
-                .map(|attached| attached.generation);
-            let _ = actor.cast(Message::Attached {
-                attempt,
-                outcome: Box::new(outcome),
-                granted: Granted::new(device, generation, writes),
-            });
-        });
-    }
-
     fn reconcile(&self) {
         let (context, actor) = (self.context.clone(), self.actor.clone());
         let (device, certificate) = (self.identity.device, self.identity.certificate);
@@ -250,9 +212,9 @@ impl State {
                     .await
                     .map_err(|error| {
                         warn!(%error, %device, "could not read what a device lacks");
-                        unavailable()
+                        context.unavailable()
                     }),
-                Err(_) => Err(unavailable()),
+                Err(_) => Err(context.unavailable()),
             };
             let _ = actor.cast(Message::Reconciled(Box::new(outcome)));
         });
@@ -268,7 +230,7 @@ impl State {
             commands,
             at: wall_clock(),
         };
-        let actor = self.actor.clone();
+        let (actor, context) = (self.actor.clone(), self.context.clone());
         self.context.writes.submit(write, move |outcome| {
             let message = match outcome {
                 Some(DeviceOutcome::Claimed(granted)) => Message::Claimed(Ok(granted)),
@@ -277,11 +239,13 @@ impl State {
                 },
                 Some(
                     DeviceOutcome::Done
-                    | DeviceOutcome::Attached(_)
+                    | DeviceOutcome::Attached { .. }
+                    | DeviceOutcome::Contested(_)
+                    | DeviceOutcome::Duplicate
                     | DeviceOutcome::NotFound
                     | DeviceOutcome::Failed,
                 )
-                | None => Message::Claimed(Err(unavailable())),
+                | None => Message::Claimed(Err(context.unavailable())),
             };
             let _ = actor.cast(message);
         });
@@ -299,15 +263,19 @@ impl State {
         let Some(receipt) = receipt else {
             return self.context.writes.submit_unanswered(write);
         };
-        let actor = self.actor.clone();
+        let (actor, context) = (self.actor.clone(), self.context.clone());
         self.context.writes.submit(write, move |outcome| {
             let outcome = match outcome {
                 Some(
-                    DeviceOutcome::Done | DeviceOutcome::Claimed(_) | DeviceOutcome::Attached(_),
+                    DeviceOutcome::Done
+                    | DeviceOutcome::Claimed(_)
+                    | DeviceOutcome::Attached { .. }
+                    | DeviceOutcome::Contested(_)
+                    | DeviceOutcome::Duplicate,
                 ) => Recorded::Done,
                 Some(DeviceOutcome::Fenced) => Recorded::Fenced,
                 Some(DeviceOutcome::NotFound) => Recorded::NotFound,
-                Some(DeviceOutcome::Failed) | None => Recorded::Unavailable(unavailable()),
+                Some(DeviceOutcome::Failed) | None => Recorded::Unavailable(context.unavailable()),
             };
             let _ = actor.cast(Message::Recorded { receipt, outcome });
         });
@@ -331,6 +299,7 @@ impl State {
                 generation,
                 at,
             },
+            Report::Alive => DeviceWrite::Alive { device, generation },
             Report::Status(status) => update(status.status.as_str(), None, status.reason),
             Report::Progress(progress) => {
                 update(progress.status().as_str(), Some(progress.value), None)

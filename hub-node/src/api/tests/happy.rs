@@ -151,6 +151,7 @@ async fn connected(hub: &Hub, own: &Tenant, device_id: i64) {
         node: "node-1".into(),
         firmware: FirmwareMetadata::default(),
         remote: Some("192.0.2.7:4711".into()),
+        contest: None,
         at: Timestamp::from_unix_micros(hub.now.load(Ordering::Relaxed)),
     };
     let outcomes = hub
@@ -159,7 +160,7 @@ async fn connected(hub: &Hub, own: &Tenant, device_id: i64) {
         .await
         .unwrap();
     assert!(
-        matches!(outcomes[..], [DeviceOutcome::Attached(_)]),
+        matches!(outcomes[..], [DeviceOutcome::Attached { .. }]),
         "{outcomes:?}"
     );
     let shown = hub

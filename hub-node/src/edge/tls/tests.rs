@@ -267,7 +267,7 @@ async fn case_14_a_revoked_device_resumes_and_is_refused_right_after() {
         .revoke_certificate(tenant.device("unit-1"), pinned.sha256, now())
         .await
         .unwrap();
-    tenant.verdicts.forget_all();
+    tenant.verdicts.forget_org(tenant.org);
     for client in &clients {
         let (second, told) = port.connect(client).await;
         told.unwrap();

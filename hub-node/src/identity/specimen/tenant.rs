@@ -32,7 +32,11 @@ impl Tenant {
                 .await
                 .unwrap(),
         );
-        let verdicts = Verdicts::new(Arc::clone(&store), tokio::runtime::Handle::current());
+        let verdicts = Verdicts::new(
+            Arc::clone(&store),
+            crate::database::Database::default(),
+            tokio::runtime::Handle::current(),
+        );
         Self::named("acme", store, verdicts, folder).await
     }
 

@@ -95,7 +95,7 @@ async fn case_12_a_revoked_authority_takes_its_devices_along() {
         .revoke_authority(tenant.org, id, now())
         .await
         .unwrap();
-    tenant.verdicts.forget_all();
+    tenant.verdicts.forget_org(tenant.org);
     assert_eq!(
         admit(&tenant, &leaf, &[]).await,
         Err(Refusal::AuthorityRevoked)
@@ -310,7 +310,7 @@ async fn the_check_after_a_handshake_uses_its_verdict_once() {
         .revoke_certificate(tenant.device("unit-1"), pinned.sha256, now())
         .await
         .unwrap();
-    tenant.verdicts.forget_all();
+    tenant.verdicts.forget_org(tenant.org);
     assert_eq!(
         admit(&tenant, &leaf, &[]).await,
         Err(Refusal::CertificateRevoked)

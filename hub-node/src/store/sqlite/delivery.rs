@@ -12,7 +12,8 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::failure::store_failure;
 use super::{
-    SqliteStore, channels, clock, commit, due, groups, level, offers, reports, sessions, updates,
+    SqliteStore, channels, clock, commit, contests, due, groups, level, offers, reports, sessions,
+    updates,
 };
 use crate::store::delivery::{Change, DeviceOutcome, DeviceWrite, GroupChanges, Mark, Reconciled};
 use crate::store::{DeliveryStore, StoreError, StoreResult};
@@ -21,21 +22,6 @@ use crate::store::{DeliveryStore, StoreError, StoreResult};
 impl DeliveryStore for SqliteStore {
     fn epoch(&self) -> Epoch {
         self.epoch
-    }
-
-    async fn start_node(&self, node: &str) -> StoreResult<()> {
-        let mut tx = self.write().await?;
-        // the generation rises too: should the dead node still write, it is fenced
-        sqlx::query(
-            "UPDATE device SET conn_gen = conn_gen + 1, node = NULL, remote = NULL, connected_at = NULL, \
-             disconnected_at = $2 WHERE node = $1",
-        )
-        .bind(node)
-        .bind(clock::now().as_micros())
-        .execute(&mut *tx)
-        .await
-        .map_err(store_failure)?;
-        commit(tx).await
     }
 
     async fn device_writes(&self, writes: Vec<DeviceWrite>) -> StoreResult<Vec<DeviceOutcome>> {
@@ -50,9 +36,10 @@ impl DeliveryStore for SqliteStore {
             return Ok(Vec::new());
         }
         let mut tx = self.write().await?;
+        let now = clock::database(&mut tx).await?;
         let mut outcomes = Vec::with_capacity(writes.len());
         for write in &writes {
-            outcomes.push(alone(&mut tx, write).await?);
+            outcomes.push(alone(&mut tx, write, now).await?);
         }
         commit(tx).await?;
         Ok(outcomes)
@@ -108,9 +95,13 @@ impl DeliveryStore for SqliteStore {
 }
 
 /// Carries out one write behind a savepoint.
-async fn alone(db: &mut SqliteConnection, write: &DeviceWrite) -> StoreResult<DeviceOutcome> {
+async fn alone(
+    db: &mut SqliteConnection,
+    write: &DeviceWrite,
+    now: i64,
+) -> StoreResult<DeviceOutcome> {
     let mut savepoint = db.begin().await.map_err(store_failure)?;
-    match apply(&mut savepoint, write).await {
+    match apply(&mut savepoint, write, now).await {
         Ok(outcome) => {
             savepoint.commit().await.map_err(store_failure)?;
             Ok(outcome)
@@ -133,9 +124,16 @@ async fn alone(db: &mut SqliteConnection, write: &DeviceWrite) -> StoreResult<De
     }
 }
 
-async fn apply(db: &mut SqliteConnection, write: &DeviceWrite) -> StoreResult<DeviceOutcome> {
+async fn apply(
+    db: &mut SqliteConnection,
+    write: &DeviceWrite,
+    now: i64,
+) -> StoreResult<DeviceOutcome> {
     match write {
-        DeviceWrite::Attach(join) => sessions::attach(db, join).await,
+        DeviceWrite::Attach(join) => sessions::attach(db, join, now).await,
+        DeviceWrite::Alive { device, generation } => {
+            contests::alive(db, *device, *generation, now).await
+        }
         DeviceWrite::Detach {
             device,
             generation,
@@ -173,6 +171,7 @@ fn device_of(write: &DeviceWrite) -> DeviceId {
     match write {
         DeviceWrite::Attach(join) => join.device,
         DeviceWrite::Detach { device, .. }
+        | DeviceWrite::Alive { device, .. }
         | DeviceWrite::Update { device, .. }
         | DeviceWrite::Claim { device, .. }
         | DeviceWrite::Execution { device, .. }

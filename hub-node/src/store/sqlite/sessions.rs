@@ -4,6 +4,7 @@
 
 use hub_core::command::ExecutionState;
 use hub_core::level::Standing;
+use hub_core::limits::TAKEOVERS_MAX;
 use hub_proto::event::FirmwareMetadata;
 use hub_proto::id::{ChannelId, ConnGen, DeviceId, Seq};
 use hub_proto::time::Timestamp;
@@ -11,7 +12,8 @@ use sqlx::SqliteConnection;
 
 use super::delivery::reconciled;
 use super::executions::code_of;
-use super::failure::{found, store_failure};
+use super::failure::store_failure;
+use super::{contests, nodes};
 use crate::store::StoreResult;
 use crate::store::delivery::{Attach, Attached, DeviceOutcome, Reconciled};
 
@@ -65,8 +67,12 @@ pub(super) async fn fence(
 }
 
 /// A join: four small statements when nothing is due. It ends what was said about an update: with other firmware than before
-/// that succeeded, whatever was reported last, and a device that is back is no longer rebooting.
-pub(super) async fn attach(db: &mut SqliteConnection, join: &Attach) -> StoreResult<DeviceOutcome> {
+/// that succeeded, whatever was reported last, and a device that is back is no longer rebooting. `now` is the database's.
+pub(super) async fn attach(
+    db: &mut SqliteConnection,
+    join: &Attach,
+    now: i64,
+) -> StoreResult<DeviceOutcome> {
     let mut reconciled = reconciled(db, join.device, join.certificate, join.at).await?;
     match reconciled.level.standing {
         Standing::Active => {}
@@ -75,32 +81,63 @@ pub(super) async fn attach(db: &mut SqliteConnection, join: &Attach) -> StoreRes
                 generation: ConnGen(0),
                 reconciled,
             };
-            return Ok(DeviceOutcome::Attached(Box::new(attached)));
+            return Ok(DeviceOutcome::Attached {
+                attached: Box::new(attached),
+                taken_from: None,
+            });
         }
     }
-    let generation: Option<i64> = sqlx::query_scalar(
-        "UPDATE device SET conn_gen = conn_gen + 1, node = $2, remote = $3, connected_at = $4, \
+    let Some((generation, taken_from)) = take(db, join, now).await? else {
+        return contests::contested(db, join, now).await;
+    };
+    if let Some(node) = taken_from.as_deref().filter(|node| **node != *join.node) {
+        nodes::notify(db, node, join.device, generation).await?;
+    }
+    claim_due(db, join, &mut reconciled).await?;
+    let attached = Attached {
+        generation,
+        reconciled,
+    };
+    Ok(DeviceOutcome::Attached {
+        attached: Box::new(attached),
+        taken_from: taken_from.map(String::into_boxed_str),
+    })
+}
+
+/// Makes the joiner the owner, unless its holder is to be asked first: the new generation, and the node it was taken from.
+async fn take(
+    db: &mut SqliteConnection,
+    join: &Attach,
+    now: i64,
+) -> StoreResult<Option<(ConnGen, Option<String>)>> {
+    let contest = join.contest.as_ref();
+    let taken: Option<(i64, Option<String>)> = sqlx::query_as(
+        "UPDATE device SET conn_gen = conn_gen + 1, node = $2, remote = $3, connected_at = $4, taken_from = node, \
+         takeovers = CASE WHEN node IS NULL THEN takeovers WHEN takeovers_since < $7 THEN 1 ELSE takeovers + 1 END, \
+         takeovers_since = CASE WHEN node IS NOT NULL AND takeovers_since < $7 THEN $6 ELSE takeovers_since END, \
          firmware = coalesce($5, firmware), \
          update_status = CASE WHEN update_status IS NULL THEN NULL WHEN $5 ->> '$.uuid' <> firmware ->> '$.uuid' \
          THEN 'completed' WHEN update_status = 'rebooting' THEN NULL ELSE update_status END, \
          update_progress = CASE WHEN $5 ->> '$.uuid' <> firmware ->> '$.uuid' THEN NULL ELSE update_progress END, \
          update_error = CASE WHEN $5 ->> '$.uuid' <> firmware ->> '$.uuid' THEN NULL ELSE update_error END \
-         WHERE id = $1 RETURNING conn_gen",
+         WHERE id = $1 AND (node IS NULL OR takeovers_since < $7 OR takeovers < $8 \
+         OR (conn_gen = $9 AND (proved_gen IS NULL OR proved_gen <> conn_gen OR proved_at < $10))) \
+         RETURNING conn_gen, taken_from",
     )
     .bind(join.device.0)
     .bind(&*join.node)
     .bind(join.remote.as_deref())
     .bind(join.at.as_micros())
     .bind(running(&join.firmware))
-    .fetch_optional(&mut *db)
+    .bind(now)
+    .bind(contests::window_start(now))
+    .bind(TAKEOVERS_MAX)
+    .bind(contest.map_or(-1, |contest| contest.generation.0))
+    .bind(contest.map_or(0, |contest| contest.since))
+    .fetch_optional(db)
     .await
     .map_err(store_failure)?;
-    claim_due(db, join, &mut reconciled).await?;
-    let attached = Attached {
-        generation: ConnGen(found(generation, "device")?),
-        reconciled,
-    };
-    Ok(DeviceOutcome::Attached(Box::new(attached)))
+    Ok(taken.map(|(generation, from)| (ConnGen(generation), from)))
 }
 
 /// Claims the device's own commands that the join returns: all of the due ones up to the last of them.

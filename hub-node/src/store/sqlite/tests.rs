@@ -135,7 +135,7 @@ async fn a_damaged_row_fails_alone() {
     ));
     assert!(matches!(
         outcomes[1],
-        crate::store::delivery::DeviceOutcome::Attached(_)
+        crate::store::delivery::DeviceOutcome::Attached { .. }
     ));
 }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::store::Store;
 use crate::store::delivery::{Attach, DeviceOutcome, DeviceWrite, ExecutionReport, UpdateReport};
-use crate::store::suite::world::{NOW, World, all, digest, later};
+use crate::store::suite::world::{NOW, World, all, digest, later, run};
 
 pub(in crate::store) async fn join_gives_all_that_is_missing(store: Arc<dyn Store>) {
     let world = World::new(&store, "a").await;
@@ -230,7 +230,10 @@ pub(in crate::store) async fn refused_joins_write_nothing(store: Arc<dyn Store>)
         certificate: digest(&other.to_string()),
         ..join
     };
-    let DeviceOutcome::Attached(refused) = world.write(DeviceWrite::Attach(stranger)).await else {
+    let DeviceOutcome::Attached {
+        attached: refused, ..
+    } = world.write(DeviceWrite::Attach(stranger)).await
+    else {
         panic!("no join")
     };
     assert_eq!(
@@ -380,7 +383,7 @@ pub(in crate::store) async fn dead_nodes_are_forgotten(store: Arc<dyn Store>) {
     let world = World::new(&store, "a").await;
     let id = world.device("d").await;
     let generation = world.attach(id).await.generation;
-    store.start_node("another").await.unwrap();
+    store.start_node(&run("another", 1)).await.unwrap();
     assert_eq!(
         store
             .connections(world.org, all())
@@ -390,7 +393,7 @@ pub(in crate::store) async fn dead_nodes_are_forgotten(store: Arc<dyn Store>) {
             .len(),
         1
     );
-    store.start_node("n").await.unwrap();
+    store.start_node(&run("n", 1)).await.unwrap();
     assert!(
         store
             .connections(world.org, all())

@@ -58,7 +58,7 @@ async fn join(world: &World, id: DeviceId, uuid: &str) -> ConnGen {
     };
     join.firmware.uuid = Some(uuid.into());
     let outcome = world.write(DeviceWrite::Attach(join)).await;
-    let DeviceOutcome::Attached(attached) = outcome else {
+    let DeviceOutcome::Attached { attached, .. } = outcome else {
         panic!("no join: {outcome:?}")
     };
     attached.generation

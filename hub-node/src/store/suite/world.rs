@@ -9,6 +9,7 @@ use hub_proto::slug::Slug;
 use hub_proto::time::Timestamp;
 use uuid::Uuid;
 
+use crate::store::cluster::NodeRun;
 use crate::store::delivery::{
     Attach, Attached, DeviceOutcome, DeviceWrite, ExecutionReport, Reconciled,
 };
@@ -29,6 +30,15 @@ pub(in crate::store) fn slug(text: &str) -> Slug {
 /// This many seconds after [`NOW`].
 pub(in crate::store) fn later(seconds: i64) -> Timestamp {
     Timestamp(NOW.0 + seconds * 1_000_000)
+}
+
+/// A start of a node.
+pub(in crate::store) fn run(name: &str, run: i64) -> NodeRun {
+    NodeRun {
+        name: name.into(),
+        run,
+        peer_address: None,
+    }
 }
 
 /// A digest that stands for a text.
@@ -196,7 +206,7 @@ impl World {
     /// Joins; the join must be answered.
     pub(in crate::store) async fn attach(&self, device: DeviceId) -> Attached {
         let outcome = self.write(self.join(device)).await;
-        let DeviceOutcome::Attached(attached) = outcome else {
+        let DeviceOutcome::Attached { attached, .. } = outcome else {
             panic!("no join: {outcome:?}")
         };
         *attached
@@ -214,6 +224,7 @@ impl World {
                 ..Default::default()
             },
             remote: Some("192.0.2.1:4000".into()),
+            contest: None,
             at: NOW,
         })
     }
