@@ -244,5 +244,15 @@ pub const STORE_BUSY_MAX: Duration = Duration::from_secs(2);
 pub const STORE_IDLE_MAX: Duration = Duration::from_secs(300);
 /// Connections of the embedded database that read.
 pub const STORE_READERS_MAX: u32 = 4;
+/// Connections of one node to a Postgres database.
+pub const STORE_CONNECTIONS_MAX: u32 = 16;
+/// One statement of a Postgres database, and a pause inside one transaction.
+pub const STORE_STATEMENT_MAX: Duration = Duration::from_secs(5);
+/// Waiting for a lock that another transaction of a Postgres database holds.
+pub const STORE_LOCK_MAX: Duration = Duration::from_secs(2);
+/// A call must be answered by the database within this time, or it counts as away.
+pub const STORE_CALL_MAX: Duration = Duration::from_secs(5);
+/// The same for the small reads that a node does all the time anyway: they tell first that the database is away.
+pub const STORE_PROBE_MAX: Duration = Duration::from_secs(2);
 /// Prepared statements kept per connection.
 pub const STORE_STATEMENTS_MAX: usize = 256;

@@ -9,6 +9,7 @@
 
 pub mod cluster;
 pub mod delivery;
+pub mod postgres;
 pub mod records;
 pub mod sqlite;
 #[cfg(test)]

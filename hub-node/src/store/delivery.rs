@@ -44,7 +44,52 @@ pub struct Changed<T> {
 
 /// A place in the store's change log. Opaque; only the store that gave it understands it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark(pub i64);
+pub struct Mark {
+    /// What is asked for next is at or behind this.
+    pub(super) position: i64,
+    /// Inside a round of reading that one answer did not finish.
+    pub(super) page: Option<MarkPage>,
+}
+
+/// How far a round of reading has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MarkPage {
+    /// The last change that was read.
+    pub(super) position: i64,
+    /// Its channel.
+    pub(super) channel: ChannelId,
+    /// Where the next round starts.
+    pub(super) next: i64,
+}
+
+impl Mark {
+    /// The start of a round.
+    pub(super) fn at(position: i64) -> Self {
+        Self {
+            position,
+            page: None,
+        }
+    }
+
+    /// The same round, behind the last change of a full answer that saw `oldest` as the start of the next round.
+    pub(super) fn further(self, position: i64, channel: ChannelId, oldest: i64) -> Self {
+        let next = self.page.map_or(oldest, |page| page.next);
+        let page = MarkPage {
+            position,
+            channel,
+            next,
+        };
+        Self {
+            page: Some(page),
+            ..self
+        }
+    }
+
+    /// The next round, after an answer that was not full.
+    pub(super) fn over(self, oldest: i64) -> Self {
+        Self::at(self.page.map_or(oldest, |page| page.next))
+    }
+}
 
 /// A write of one socket. All but `Attach` carry the generation that attach gave them: a write of an older
 /// generation changes nothing and comes back as [`DeviceOutcome::Fenced`].

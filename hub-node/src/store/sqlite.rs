@@ -7,57 +7,70 @@
 //! Commits are synced to disk (`synchronous=FULL`): an `Ok` survives a power cut. Every wait has a bound; what cannot
 //! be had in time is [`StoreError::Unavailable`].
 
-mod anchors;
-mod audience;
-mod authorities;
-mod certificates;
-mod channels;
-mod clock;
-mod commands;
-mod contests;
-mod delivery;
-mod devices;
-mod due;
-mod executions;
-mod failure;
-mod firmware;
-mod fleet;
-mod groups;
-mod identity;
-mod level;
-mod lookup;
-mod members;
-mod nodes;
-mod offers;
-mod paging;
-mod provision;
-mod reports;
-mod rows;
-mod sessions;
-mod signing_keys;
-mod tenants;
+mod engine;
+
+/// `name.value` is each element of a JSON array, bound as text.
+macro_rules! list {
+    ($parameter:literal, $name:literal) => {
+        concat!("json_each(", $parameter, ") AS ", $name)
+    };
+}
+/// The same for an array of ids.
+macro_rules! ids {
+    ($parameter:literal, $name:literal) => {
+        list!($parameter, $name)
+    };
+}
+/// A text that is read as JSON.
+macro_rules! json {
+    ($text:literal) => {
+        $text
+    };
+}
+/// The place in the log of the device that `place` stands for, when places from `$2` on were taken.
+macro_rules! place {
+    () => {
+        "$2 + place.key"
+    };
+}
+/// Keeps the rows that are read from changing until the transaction ends. The single writer does that already.
+macro_rules! locked {
+    () => {
+        ""
+    };
+}
+
+#[allow(
+    clippy::duplicate_mod,
+    reason = "the same statements are compiled for each database"
+)]
+#[path = "sql/mod.rs"]
+mod sql;
 #[cfg(test)]
 mod tests;
-mod tokens;
-mod updates;
 
 use std::path::Path;
 
 use hub_core::limits::{
     STORE_ACQUIRE_MAX, STORE_BUSY_MAX, STORE_IDLE_MAX, STORE_READERS_MAX, STORE_STATEMENTS_MAX,
 };
-use hub_proto::id::Epoch;
+use hub_proto::id::{Epoch, OrgId};
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Sqlite, Transaction};
+use sqlx::{ConnectOptions, Sqlite, SqliteConnection, Transaction};
 
 use super::{Store, StoreError, StoreResult};
-use failure::{migration_failure, store_failure};
+use engine::{migration_failure, store_failure};
 
 /// Shape of the rows this version reads and writes; a file with another one is refused.
 const FORMAT: i64 = 1;
 
+/// The connection that the statements in `sql` are given.
+type Db = SqliteConnection;
+/// What the statements in `sql` are a part of.
+type Backend = SqliteStore;
 /// A transaction of either pool.
 type Tx = Transaction<'static, Sqlite>;
 
@@ -132,6 +145,16 @@ impl SqliteStore {
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(store_failure)
+    }
+
+    /// Begins a write of an operator's call. The single writer is all the lock it needs.
+    async fn write_in(&self, _org: OrgId) -> StoreResult<Tx> {
+        self.write().await
+    }
+
+    /// A connection for a single read.
+    async fn reader(&self) -> StoreResult<PoolConnection<Sqlite>> {
+        self.readers.acquire().await.map_err(store_failure)
     }
 
     /// Begins a read of one snapshot.

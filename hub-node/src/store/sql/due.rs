@@ -1,0 +1,143 @@
+//! Which commands are still due, to a device or in a group's channel.
+//!
+//! Owns the rule of the exact audience (`from_seq < seq <= to_seq`, ended memberships included) and of what is over:
+//! delivered, cancelled or expired. The cursor only says where not to look again; it decides nothing.
+
+use super::Db;
+use hub_core::command::PendingCommand;
+use hub_core::limits::UNACKED_COMMANDS_MAX;
+use hub_proto::id::{ChannelId, CommandId, DeviceId, Seq};
+use hub_proto::time::Timestamp;
+use uuid::Uuid;
+
+use super::channels::channel;
+use super::executions::state_of;
+use super::failure::{damaged, store_failure};
+use super::rows::time;
+use crate::store::StoreResult;
+
+#[derive(sqlx::FromRow)]
+struct DueRow {
+    id: Vec<u8>,
+    ch: String,
+    seq: i64,
+    name: String,
+    args: String,
+    expires_at: i64,
+    state: i64,
+}
+
+/// A stored command id.
+pub(super) fn command_id(bytes: &[u8]) -> StoreResult<CommandId> {
+    Uuid::from_slice(bytes)
+        .map(CommandId)
+        .map_err(|_| damaged("command id"))
+}
+
+fn pending_of(row: DueRow) -> StoreResult<PendingCommand> {
+    Ok(PendingCommand {
+        id: command_id(&row.id)?,
+        channel: channel(&row.ch)?,
+        seq: Seq(row.seq),
+        name: row.name.into(),
+        args: row.args.into(),
+        expires_at: time(row.expires_at),
+        state: state_of(row.state)?,
+    })
+}
+
+/// What a device is owed over its own channel and those of its groups, oldest first inside each channel, and whether
+/// there is more than fits.
+pub(super) async fn due_to_device(
+    db: &mut Db,
+    device: DeviceId,
+    now: Timestamp,
+) -> StoreResult<(Vec<PendingCommand>, bool)> {
+    // the unary plus keeps the planner on (ch, expires_at): what expired is then never walked over
+    let rows: Vec<DueRow> = sqlx::query_as(
+        "SELECT c.id, c.ch, c.seq, c.name, c.args, c.expires_at, coalesce(e.state, 0) AS state \
+         FROM (SELECT 'd:' || $1 AS ch, CAST(0 AS BIGINT) AS from_seq, CAST(NULL AS BIGINT) AS to_seq \
+           UNION ALL SELECT 'g:' || m.group_id, m.from_seq, m.to_seq FROM member m WHERE m.device_id = $1) a \
+         JOIN command c ON c.ch = a.ch AND c.cancelled_at IS NULL AND c.expires_at > $2 \
+           AND +c.seq > a.from_seq AND (a.to_seq IS NULL OR +c.seq <= a.to_seq) \
+         LEFT JOIN cursor k ON k.device_id = $1 AND k.ch = a.ch \
+         LEFT JOIN execution e ON e.command_id = c.id AND e.device_id = $1 \
+         WHERE c.seq > coalesce(k.acked_seq, 0) AND coalesce(e.state, 0) < 2 \
+         ORDER BY c.ch, c.seq LIMIT $3",
+    )
+    .bind(device.0)
+    .bind(now.as_micros())
+    .bind(one_more(UNACKED_COMMANDS_MAX))
+    .fetch_all(db)
+    .await
+    .map_err(store_failure)?;
+    cut(rows, UNACKED_COMMANDS_MAX)
+}
+
+/// Live commands of a group's channel above a position, oldest first.
+pub(super) async fn due_in_group(
+    db: &mut Db,
+    group: ChannelId,
+    after: Seq,
+    limit: usize,
+    now: Timestamp,
+) -> StoreResult<(Vec<PendingCommand>, bool)> {
+    let rows: Vec<DueRow> = sqlx::query_as(
+        "SELECT id, ch, seq, name, args, expires_at, CAST(0 AS BIGINT) AS state FROM command \
+         WHERE ch = $1 AND seq > $2 AND +expires_at > $3 AND cancelled_at IS NULL ORDER BY seq LIMIT $4",
+    )
+    .bind(group.to_string())
+    .bind(after.0)
+    .bind(now.as_micros())
+    .bind(one_more(limit))
+    .fetch_all(db)
+    .await
+    .map_err(store_failure)?;
+    cut(rows, limit)
+}
+
+/// Moves a device's cursor in a channel up to just before the first command it is still owed, or to the head.
+pub(super) async fn advance_cursor(
+    db: &mut Db,
+    org: i64,
+    device: DeviceId,
+    ch: &str,
+    now: Timestamp,
+) -> StoreResult<()> {
+    // the unary plus keeps the planner from walking over the group's members
+    sqlx::query(
+        "INSERT INTO cursor (org_id, device_id, ch, acked_seq) \
+         SELECT $1, $2, h.ch, coalesce((SELECT min(c.seq) - 1 FROM command c \
+           LEFT JOIN execution e ON e.command_id = c.id AND e.device_id = $2 \
+           WHERE c.ch = h.ch AND c.cancelled_at IS NULL AND c.expires_at > $4 AND coalesce(e.state, 0) < 2 \
+           AND +c.seq > coalesce((SELECT k.acked_seq FROM cursor k WHERE k.device_id = $2 AND k.ch = h.ch), 0) \
+           AND (c.device_id = $2 OR EXISTS (SELECT 1 FROM member m WHERE +m.group_id = c.group_id AND m.device_id = $2 \
+             AND m.from_seq < c.seq AND (m.to_seq IS NULL OR c.seq <= m.to_seq)))), h.seq) \
+         FROM channel_head h WHERE h.ch = $3 \
+         ON CONFLICT (device_id, ch) DO UPDATE SET acked_seq = excluded.acked_seq \
+         WHERE excluded.acked_seq > cursor.acked_seq",
+    )
+    .bind(org)
+    .bind(device.0)
+    .bind(ch)
+    .bind(now.as_micros())
+    .execute(db)
+    .await
+    .map_err(store_failure)?;
+    Ok(())
+}
+
+/// One row more than fits tells whether there are more.
+fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+fn cut(mut rows: Vec<DueRow>, limit: usize) -> StoreResult<(Vec<PendingCommand>, bool)> {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let pending = rows
+        .into_iter()
+        .map(pending_of)
+        .collect::<StoreResult<Vec<_>>>()?;
+    Ok((pending, more))
+}
