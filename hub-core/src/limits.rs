@@ -253,6 +253,8 @@ pub const STORE_LOCK_MAX: Duration = Duration::from_secs(2);
 /// A call must be answered by the database within this time, or it counts as away.
 pub const STORE_CALL_MAX: Duration = Duration::from_secs(5);
 /// The same for the small reads that a node does all the time anyway: they tell first that the database is away.
-pub const STORE_PROBE_MAX: Duration = Duration::from_secs(2);
+pub const STORE_PROBE_MAX: Duration = Duration::from_millis(1_500);
+/// Rows that a copy between databases moves in one statement.
+pub const COPY_ROWS_MAX: usize = 500;
 /// Prepared statements kept per connection.
 pub const STORE_STATEMENTS_MAX: usize = 256;

@@ -177,6 +177,7 @@ fn targeted(error: StoreError) -> Refused {
         StoreError::NotFound { .. }
         | StoreError::Conflict { .. }
         | StoreError::Unavailable(_)
+        | StoreError::Busy(_)
         | StoreError::Damaged { .. }
         | StoreError::Failed(_) => error.into(),
     }

@@ -42,6 +42,13 @@ impl Database {
         self.away.subscribe()
     }
 
+    /// Waits until it is away.
+    pub(crate) async fn gone(&self) {
+        if self.watch().wait_for(Option::is_some).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     /// Notes what a call says about it: only a call that could not be answered says that it is away.
     pub(crate) fn note<T>(&self, outcome: &Result<T, StoreError>) {
         match outcome {
@@ -50,6 +57,7 @@ impl Database {
             | Err(
                 StoreError::NotFound { .. }
                 | StoreError::Conflict { .. }
+                | StoreError::Busy(_)
                 | StoreError::Damaged { .. }
                 | StoreError::Failed(_),
             ) => self.came_back(),

@@ -10,6 +10,7 @@ pub mod identity;
 pub mod node;
 pub mod pki;
 pub mod store;
+pub mod tables;
 pub mod token;
 
 pub(crate) mod actors;

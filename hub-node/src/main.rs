@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hub_node::config::{Config, ConfigError, ConfigFlags};
-use hub_node::{Node, demo, firmware, pki, token};
+use hub_node::{Node, demo, firmware, pki, tables, token};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -36,6 +36,10 @@ enum Command {
     Firmware(firmware::FirmwareCommand),
     /// Make an API token; works on the state directory, whether a node runs on it or not.
     Token(token::TokenCommand),
+    /// Bring the tables of a Postgres database up to date.
+    Migrate(tables::MigrateCommand),
+    /// Move a hub into Postgres, or declare a restored database a new history.
+    Store(tables::StoreCommand),
     /// Look at the configuration.
     Config {
         #[command(subcommand)]
@@ -80,6 +84,8 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         }
         Command::Firmware(command) => command.run(&mut std::io::stdout()),
         Command::Token(command) => command.run(&mut std::io::stdout()).await,
+        Command::Migrate(command) => command.run(&mut std::io::stdout()).await,
+        Command::Store(command) => command.run(&mut std::io::stdout()).await,
         Command::Config {
             command: ConfigCommand::Check(flags),
         } => {

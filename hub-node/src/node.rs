@@ -34,9 +34,9 @@ use crate::identity::verdicts::Verdicts;
 use crate::identity::verifier::DeviceVerifier;
 use crate::membership::{Membership, follow_notices};
 use crate::routing::{Sockets, sweep_forever};
-use crate::store::Store;
+use crate::store::bounded::Bounded;
 use crate::store::cluster::{ClusterStore as _, NodeRun};
-use crate::store::sqlite::SqliteStore;
+use crate::store::{self, Store};
 use crate::writes::Writes;
 
 /// How often group channels look at their deadlines.
@@ -74,14 +74,14 @@ impl Node {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let run = this_run(config);
-        let store = open_store(config, &run).await?;
+        let database = Database::default();
+        let store = open_store(config, &run, &database).await?;
         let blobs =
             Blobs::open_dir(&config.state_dir).context("cannot open the firmware directory")?;
         let device_listener = bind(config.device_listen, "device_listen").await?;
         let api_listener = bind(config.api_listen, "api_listen").await?;
         let (device_addr, api_addr) = (device_listener.local_addr()?, api_listener.local_addr()?);
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::default());
-        let database = Database::default();
         let runtime = tokio::runtime::Handle::current();
         let verdicts = Verdicts::new(store.clone(), database.clone(), runtime);
         let files = ServerFiles {
@@ -231,10 +231,15 @@ fn this_run(config: &Config) -> NodeRun {
     }
 }
 
-async fn open_store(config: &Config, run: &NodeRun) -> anyhow::Result<Arc<dyn Store>> {
-    let store = SqliteStore::open(&config.database())
+async fn open_store(
+    config: &Config,
+    run: &NodeRun,
+    database: &Database,
+) -> anyhow::Result<Arc<dyn Store>> {
+    let store = store::open(config)
         .await
         .context("cannot open the database")?;
+    let store = Bounded::new(store, database.clone());
     store
         .start_node(run)
         .await

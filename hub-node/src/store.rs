@@ -7,7 +7,9 @@
 //!
 //! Tenancy: every call names the org it acts for, and rows of another org are `NotFound`, exactly as missing rows are.
 
+pub mod bounded;
 pub mod cluster;
+pub mod copy;
 pub mod delivery;
 pub mod postgres;
 pub mod records;
@@ -17,6 +19,7 @@ mod suite;
 
 use std::sync::Arc;
 
+use crate::config::Config;
 use async_trait::async_trait;
 use hub_core::level::{Refusal, Target};
 use hub_proto::id::{
@@ -50,9 +53,12 @@ pub enum StoreError {
         /// A sentence for people.
         detail: String,
     },
-    /// The database cannot answer now; the same call may succeed later.
+    /// The database does not answer; the same call may succeed later. What it would have written may be written.
     #[error("the database cannot answer now")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another call holds what this one needs, or the two got into each other's way; the same call may succeed at once.
+    #[error("the database is busy with another change")]
+    Busy(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A stored row does not make sense to this version of hub.
     #[error("stored {what} is damaged or from a newer version")]
     Damaged {
@@ -62,6 +68,19 @@ pub enum StoreError {
     /// The database refuses for a reason that will not pass by itself.
     #[error("the database failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Opens the database that a configuration names: Postgres by its URL, else the SQLite file in the state directory.
+///
+/// # Errors
+/// As [`postgres::PostgresStore::open`] and [`sqlite::SqliteStore::open`].
+pub async fn open(config: &Config) -> StoreResult<Arc<dyn Store>> {
+    if config.database_url.is_empty() {
+        let store = sqlite::SqliteStore::open(&config.database()).await?;
+        return Ok(Arc::new(store));
+    }
+    let store = postgres::PostgresStore::open(&config.database_url).await?;
+    Ok(Arc::new(store))
 }
 
 /// Result of a store call.

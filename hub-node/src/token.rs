@@ -10,9 +10,9 @@ use hub_proto::slug::Slug;
 use crate::api::auth::{mint_token, token_sha256};
 use crate::config::{Config, ConfigFlags};
 use crate::context::wall_clock;
+use crate::store;
+use crate::store::StoreError;
 use crate::store::records::{NewToken, Role};
-use crate::store::sqlite::SqliteStore;
-use crate::store::{StoreError, TenantStore};
 
 /// Seconds of a day.
 const DAY: u64 = 24 * 3600;
@@ -120,7 +120,7 @@ pub async fn mint(
             config.state_dir.display()
         );
     }
-    let store = SqliteStore::open(&config.database())
+    let store = store::open(config)
         .await
         .context("cannot open the database")?;
     let org = match org {

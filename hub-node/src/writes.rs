@@ -99,13 +99,16 @@ async fn commit(
     }
     let started = Instant::now();
     for attempt in 1..=TRIES {
-        let outcomes = store.device_writes(writes.clone()).await;
+        let outcomes = tokio::select! {
+            outcomes = store.device_writes(writes.clone()) => outcomes,
+            // Somebody else found that it is away: no use in waiting for an answer, and what was written is written.
+            () = database.gone() => return None,
+        };
         match outcomes {
             Ok(outcomes) => return Some(outcomes),
             Err(error) => {
                 warn!(%error, attempt, writes = writes.len(), "a batch of writes failed");
                 if attempt == TRIES || started.elapsed() >= WRITES_RETRIED_MAX {
-                    database.note::<()>(&Err(error));
                     return None;
                 }
             }

@@ -209,7 +209,7 @@ impl From<StoreError> for Refused {
         match error {
             StoreError::NotFound { what } => Self::NotFound { what },
             StoreError::Conflict { code, detail } => Self::Conflict { code, detail },
-            StoreError::Unavailable(source) => {
+            StoreError::Unavailable(source) | StoreError::Busy(source) => {
                 tracing::warn!(error = %source, "the database cannot answer an API call now");
                 Self::Unavailable {
                     code: "store_unavailable",

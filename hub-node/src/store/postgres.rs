@@ -198,6 +198,17 @@ impl PostgresStore {
         self.pool.acquire().await.map_err(store_failure)
     }
 
+    /// Begins the transaction that fills an empty database.
+    pub(super) async fn begin_copy(&self) -> StoreResult<Tx> {
+        let mut tx = self.write().await?;
+        // one statement may write and check a large table
+        sqlx::query("SET LOCAL statement_timeout = 0")
+            .execute(&mut *tx)
+            .await
+            .map_err(store_failure)?;
+        Ok(tx)
+    }
+
     /// Begins a read of one snapshot.
     async fn read(&self) -> StoreResult<Tx> {
         self.pool

@@ -157,6 +157,11 @@ impl SqliteStore {
         self.readers.acquire().await.map_err(store_failure)
     }
 
+    /// A connection that reads everything.
+    pub(super) async fn reader_for_copy(&self) -> StoreResult<PoolConnection<Sqlite>> {
+        self.reader().await
+    }
+
     /// Begins a read of one snapshot.
     async fn read(&self) -> StoreResult<Tx> {
         self.readers.begin().await.map_err(store_failure)

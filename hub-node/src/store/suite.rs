@@ -28,10 +28,24 @@ macro_rules! store_suite {
     };
 }
 
-/// All checks, for one implementation.
+/// Lists the checks by name, for an implementation that runs them all on one server.
+macro_rules! list_of_checks {
+    ($of:expr; $($module:ident :: { $($name:ident),* $(,)? })*) => {
+        $of([$($((
+            concat!(stringify!($module), "::", stringify!($name)),
+            (|store| Box::pin(crate::store::suite::$module::$name(store))) as crate::store::suite::Check,
+        ),)*)*])
+    };
+}
+
+/// One check.
+pub(super) type Check =
+    fn(std::sync::Arc<dyn super::Store>) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// All checks, for one implementation: as tests of their own by [`store_suite!`], or as a list by [`list_of_checks!`].
 macro_rules! whole_store_suite {
-    ($open:expr) => {
-        crate::store::suite::store_suite! { $open;
+    ($what:ident, $open:expr) => {
+        crate::store::suite::$what! { $open;
             tenants::{
                 names_are_taken_once, pages_lead_through_a_list, only_empty_things_are_deleted, tokens_live_until_they_do_not,
                 first_answer_stays_for_a_day, racing_answers_agree,
@@ -65,5 +79,6 @@ macro_rules! whole_store_suite {
     };
 }
 
+pub(super) use list_of_checks;
 pub(super) use store_suite;
 pub(super) use whole_store_suite;

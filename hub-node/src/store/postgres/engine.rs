@@ -12,14 +12,15 @@ use super::Db;
 use crate::store::delivery::{Change, Mark};
 use crate::store::{StoreError, StoreResult};
 
-/// SQLSTATE classes that pass by themselves or once an operator has helped: connection exceptions, transaction rollback
-/// (serialization, deadlock), insufficient resources, object not in the right state (lock not available), operator intervention
-/// (cancelled, shutting down), system errors; `25006`: a server that became read-only.
-const PASSING_CLASSES: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
-/// See [`PASSING_CLASSES`].
+/// SQLSTATE classes of a server that cannot work now: connection exceptions, insufficient resources, operator intervention
+/// (shutting down, starting), system errors.
+const AWAY_CLASSES: [&str; 4] = ["08", "53", "57", "58"];
+/// A server that became read-only.
 const READ_ONLY: &str = "25006";
-/// A transaction that sat idle for too long was ended.
-const IDLE_IN_TRANSACTION: &str = "25P03";
+/// Classes of transactions that got into each other's way: rollback (serialization, deadlock), a lock that is not available.
+const BUSY_CLASSES: [&str; 2] = ["40", "55"];
+/// A statement that took too long, and a transaction that sat idle for too long, were ended.
+const BUSY: [&str; 2] = ["57014", "25P03"];
 /// Data that cannot be read: data corrupted, index corrupted.
 const DAMAGED: [&str; 2] = ["XX001", "XX002"];
 /// A table that is not there.
@@ -29,7 +30,10 @@ const UNDEFINED_TABLE: &str = "42P01";
 pub(super) fn store_failure(error: Error) -> StoreError {
     if let Some(state) = sqlstate(&error) {
         let class = state.get(..2).unwrap_or_default();
-        if PASSING_CLASSES.contains(&class) || state == READ_ONLY || state == IDLE_IN_TRANSACTION {
+        if BUSY_CLASSES.contains(&class) || BUSY.contains(&state.as_str()) {
+            return StoreError::Busy(Box::new(error));
+        }
+        if AWAY_CLASSES.contains(&class) || state == READ_ONLY {
             return StoreError::Unavailable(Box::new(error));
         }
         if DAMAGED.contains(&state.as_str()) {
@@ -44,10 +48,13 @@ pub(super) fn store_failure(error: Error) -> StoreError {
             what: format!("column {index}"),
         };
     }
+    if matches!(error, Error::PoolTimedOut) {
+        // all connections are in use; one that cannot be opened has said so itself, or the probe will
+        return StoreError::Busy(Box::new(error));
+    }
     let waiting = matches!(
         error,
-        Error::PoolTimedOut
-            | Error::PoolClosed
+        Error::PoolClosed
             | Error::WorkerCrashed
             | Error::Io(_)
             | Error::Tls(_)

@@ -24,11 +24,11 @@ pub(super) async fn anchors(
     limit: usize,
 ) -> StoreResult<Vec<Anchor>> {
     let rows: Vec<AnchorRow> = sqlx::query_as(
-        "SELECT id, org_id, der, CASE WHEN revoked_at IS NULL THEN 0 ELSE 1 END AS revoked, \
-         CASE WHEN product_id IS NULL THEN 0 ELSE 1 END AS provisions FROM authority WHERE key_id = $1 \
+        "SELECT id, org_id, der, CASE WHEN revoked_at IS NULL THEN CAST(0 AS BIGINT) ELSE 1 END AS revoked, \
+         CASE WHEN product_id IS NULL THEN CAST(0 AS BIGINT) ELSE 1 END AS provisions FROM authority WHERE key_id = $1 \
          UNION ALL \
-         SELECT id, org_id, der, CASE WHEN revoked_at IS NULL THEN 0 ELSE 1 END AS revoked, \
-         CASE WHEN product_id IS NULL THEN 0 ELSE 1 END AS provisions FROM authority \
+         SELECT id, org_id, der, CASE WHEN revoked_at IS NULL THEN CAST(0 AS BIGINT) ELSE 1 END AS revoked, \
+         CASE WHEN product_id IS NULL THEN CAST(0 AS BIGINT) ELSE 1 END AS provisions FROM authority \
          WHERE subject_der = $2 AND ($1 IS NULL OR key_id IS NULL) ORDER BY revoked, id LIMIT $3",
     )
     .bind(key_id)

@@ -40,7 +40,7 @@ impl DeliveryStore for Backend {
         let sorted: Vec<&DeviceWrite> = order.iter().filter_map(|&at| writes.get(at)).collect();
         let outcomes = match together(self, &sorted).await {
             Ok(outcomes) => outcomes,
-            Err(error @ StoreError::Unavailable(_)) => return Err(error),
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Busy(_))) => return Err(error),
             // one of them cannot be written: the others are, each on its own
             Err(_) => one_by_one(self, &sorted).await?,
         };
@@ -130,7 +130,7 @@ async fn alone(db: &mut Db, write: &DeviceWrite, now: i64) -> StoreResult<Device
             savepoint.commit().await.map_err(store_failure)?;
             Ok(outcome)
         }
-        Err(error @ StoreError::Unavailable(_)) => Err(error),
+        Err(error @ (StoreError::Unavailable(_) | StoreError::Busy(_))) => Err(error),
         Err(
             error @ (StoreError::NotFound { .. }
             | StoreError::Conflict { .. }

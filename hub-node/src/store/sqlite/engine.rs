@@ -11,15 +11,17 @@ use super::Db;
 use crate::store::delivery::{Change, Mark};
 use crate::store::{StoreError, StoreResult};
 
-/// SQLite's primary result codes that pass by themselves or once an operator has made room: busy, locked,
-/// read-only, I/O error, disk full, cannot open.
-const PASSING: [i32; 6] = [5, 6, 8, 10, 13, 14];
+/// SQLite's primary result codes for a lock that somebody else holds: busy, locked.
+const BUSY: [i32; 2] = [5, 6];
+/// Codes that pass once an operator has made room: read-only, I/O error, disk full, cannot open.
+const PASSING: [i32; 4] = [8, 10, 13, 14];
 /// Codes for a file that is no (sound) database: corrupt, not a database.
 const DAMAGED: [i32; 2] = [11, 26];
 
 /// The meaning of any failed call.
 pub(super) fn store_failure(error: Error) -> StoreError {
     match primary_code(&error) {
+        Some(code) if BUSY.contains(&code) => return StoreError::Busy(Box::new(error)),
         Some(code) if PASSING.contains(&code) => return StoreError::Unavailable(Box::new(error)),
         Some(code) if DAMAGED.contains(&code) => {
             return StoreError::Damaged {

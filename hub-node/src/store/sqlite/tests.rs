@@ -21,7 +21,7 @@ async fn open(dir: &Path) -> SqliteStore {
     SqliteStore::open(&dir.join("hub.db")).await.unwrap()
 }
 
-whole_store_suite!(super::fresh());
+whole_store_suite!(store_suite, super::fresh());
 
 #[tokio::test]
 async fn what_was_answered_survives_a_crash() {

@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -44,6 +45,7 @@ pub struct Launch {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     dir: Option<PathBuf>,
+    user: Option<(u32, u32)>,
 }
 
 impl Launch {
@@ -55,7 +57,22 @@ impl Launch {
             args: Vec::new(),
             env: Vec::new(),
             dir: None,
+            user: None,
         }
+    }
+
+    /// Runs it under this account, which only root can.
+    #[must_use]
+    pub fn user(mut self, uid: u32, gid: u32) -> Self {
+        self.user = Some((uid, gid));
+        self
+    }
+
+    /// Adds several arguments.
+    #[must_use]
+    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
     }
 
     /// Adds one argument.
@@ -107,6 +124,9 @@ impl Launch {
             .stdout(out);
         if let Some(dir) = self.dir {
             command.current_dir(dir);
+        }
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
         }
         let child = command
             .spawn()

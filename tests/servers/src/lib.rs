@@ -1,0 +1,16 @@
+//! Programs for tests, on ports and in directories of their own: the servers a cluster stands on, and ours.
+//!
+//! Every program is started, watched, signalled and ended by pid, every wait has a deadline, and nothing is left behind.
+
+pub mod haproxy;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod redis;
+pub mod wait;
+
+mod find;
+
+pub use haproxy::Haproxy;
+pub use postgres::Postgres;
+pub use redis::Redis;
