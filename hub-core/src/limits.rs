@@ -102,6 +102,26 @@ pub const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
 /// A signed download URL is good for this long; at most 15 minutes.
 pub const DOWNLOAD_URL_TTL: Duration = Duration::from_secs(15 * 60);
 
+// --- the bus between nodes
+/// Channels over which hints are spread.
+pub const BUS_SHARDS: u64 = 16;
+/// Messages of this node that wait to be published; more are dropped and found by polling.
+pub const BUS_OUTGOING_MAX: usize = 4_096;
+/// Messages published in one round trip.
+pub const BUS_BATCH_MAX: usize = 256;
+/// A node says this often that it is there.
+pub const BEACON_EVERY: Duration = Duration::from_secs(1);
+/// A node that was not heard for this long is not heard.
+pub const BEACON_MISSING_MAX: Duration = Duration::from_secs(3);
+/// Connecting, one subscription and one publish must each be answered within this time.
+pub const BUS_CALL_MAX: Duration = Duration::from_secs(2);
+/// Pause before a lost connection is made again, doubled up to [`BUS_RETRY_MAX`].
+pub const BUS_RETRY_MIN: Duration = Duration::from_millis(200);
+/// See [`BUS_RETRY_MIN`].
+pub const BUS_RETRY_MAX: Duration = Duration::from_secs(5);
+/// The change log is polled this often while the bus is not heard.
+pub const POLL_EVERY_DEGRADED: Duration = Duration::from_millis(500);
+
 // --- one owner per device
 /// A node's lease lasts this long from each renewal, by the database's clock.
 pub const LEASE_TTL: Duration = Duration::from_secs(15);

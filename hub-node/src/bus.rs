@@ -5,20 +5,31 @@
 //! exactly what its receiver knows. Publishing happens after the commit, and its failure is counted, never retried.
 
 pub mod local;
+pub mod redis;
 
 use async_trait::async_trait;
-use hub_proto::cluster::Hint;
-use tokio::sync::mpsc;
+use hub_core::bus_health::BusState;
+use hub_proto::cluster::{Hint, Notice};
+use tokio::sync::{mpsc, watch};
 
-/// A hint could not be handed over. The poller will find the change.
+/// A message could not be handed over. The poller will find the change.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
-    /// Too many hints are waiting.
+    /// Too many messages are waiting.
     #[error("the bus is full")]
     Full,
-    /// The bus is shut down or cannot be reached.
+    /// The bus is shut down.
     #[error("the bus is closed")]
     Closed,
+}
+
+/// What reaches a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// A channel moved.
+    Hint(Hint),
+    /// Look at a socket of this node.
+    Notice(Notice),
 }
 
 /// Fans hints out to every node, this one included.
@@ -27,6 +38,12 @@ pub trait Bus: Send + Sync + 'static {
     /// Publishes a hint after the change it announces was committed.
     async fn publish(&self, hint: Hint) -> Result<(), BusError>;
 
-    /// The hints that reach this node, in a bounded queue. A bus has one subscriber per node.
-    fn subscribe(&self) -> Option<mpsc::Receiver<Hint>>;
+    /// Tells one node to look at a socket of its own, after the join that makes it necessary was committed.
+    fn notify(&self, node: &str, notice: Notice) -> Result<(), BusError>;
+
+    /// What reaches this node, in a bounded queue. A bus has one subscriber per node.
+    fn subscribe(&self) -> Option<mpsc::Receiver<Inbound>>;
+
+    /// How well this node hears the others.
+    fn state(&self) -> watch::Receiver<BusState>;
 }

@@ -5,12 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use hub_core::limits::{JOINS_PER_SECOND, READS_MAX, RETRY_MIN, UNAVAILABLE_RETRY_MAX};
 use hub_core::session::Unavailable;
+use hub_proto::cluster::Notice;
 use hub_proto::id::{ConnGen, DeviceId};
 use hub_proto::time::Timestamp;
 use ractor::ActorRef;
 use tokio::sync::Semaphore;
 
 use crate::actors::groups;
+use crate::bus::Bus;
 use crate::edge::signed_url::LinkSigner;
 use crate::identity::verdicts::Verdicts;
 use crate::routing::Sockets;
@@ -23,6 +25,7 @@ pub(crate) struct Context {
     pub(crate) node: Arc<str>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) verdicts: Arc<Verdicts>,
+    pub(crate) bus: Arc<dyn Bus>,
     pub(crate) writes: Writes,
     /// Bounds reads that run for sockets at the same time.
     pub(crate) reads: Semaphore,
@@ -36,8 +39,10 @@ impl Context {
     /// when this does not arrive.
     pub(crate) fn tell_holder(&self, node: &str, device: DeviceId, generation: ConnGen) {
         if *node == *self.node {
-            self.sockets.notice(device, generation);
+            return self.sockets.notice(device, generation);
         }
+        // one that is lost is found in the store
+        let _ = self.bus.notify(node, Notice { device, generation });
     }
 
     /// What a device is told when the store is away: come back in a second at the soonest, spread so that the devices of this
@@ -54,6 +59,7 @@ impl Context {
         node: Arc<str>,
         store: Arc<dyn Store>,
         verdicts: Arc<Verdicts>,
+        bus: Arc<dyn Bus>,
         writes: Writes,
         sockets: Arc<Sockets>,
         groups: ActorRef<groups::Message>,
@@ -63,6 +69,7 @@ impl Context {
             node,
             store,
             verdicts,
+            bus,
             writes,
             reads: Semaphore::new(READS_MAX),
             sockets,

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use hub_core::limits::{POLL_CHANGES_MAX, POLL_EVERY};
-use hub_proto::cluster::{Hint, HintBody};
+use hub_core::bus_health::BusState;
+use hub_core::limits::{POLL_CHANGES_MAX, POLL_EVERY, POLL_EVERY_DEGRADED};
+use hub_proto::cluster::HintBody;
 use hub_proto::id::{ChannelId, Epoch, Seq};
 use ractor::ActorRef;
-use tokio::sync::mpsc;
-use tracing::warn;
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
 
 use crate::actors::{device_socket, groups};
+use crate::bus::Inbound;
+use crate::database::Database;
 use crate::edge::tls::DeviceTls;
 use crate::identity::verdicts::Verdicts;
 use crate::routing::Sockets;
@@ -27,37 +30,64 @@ pub(crate) struct Dispatch {
 }
 
 impl Dispatch {
-    /// Hands on the hints of the bus until it ends.
-    pub(crate) async fn follow(self, mut hints: mpsc::Receiver<Hint>) {
-        while let Some(hint) = hints.recv().await {
-            // A hint of another history says nothing about this one; the poller knows what is true here.
-            if hint.epoch == self.epoch {
-                self.moved(hint.channel, hint.seq, hint.body);
+    /// Hands on what comes over the bus until it ends.
+    pub(crate) async fn follow(self, mut inbound: mpsc::Receiver<Inbound>) {
+        while let Some(message) = inbound.recv().await {
+            match message {
+                // A hint of another history says nothing about this one; the poller knows what is true here.
+                Inbound::Hint(hint) if hint.epoch != self.epoch => {}
+                Inbound::Hint(hint) => self.moved(hint.channel, hint.seq, hint.body),
+                Inbound::Notice(notice) => self.sockets.notice(notice.device, notice.generation),
             }
         }
     }
 
-    /// Reads the change log every [`POLL_EVERY`], so that a lost hint costs time and nothing else.
-    pub(crate) async fn poll(self, store: Arc<dyn Store>, mut mark: Mark) {
-        let mut ticks = tokio::time::interval(POLL_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    /// Reads the change log every [`POLL_EVERY`] or so, so that a lost hint costs time and nothing else; more often while the
+    /// bus is not heard, and at once when it is again or the database is back.
+    pub(crate) async fn poll(
+        self,
+        store: Arc<dyn Store>,
+        mut mark: Mark,
+        mut bus: watch::Receiver<BusState>,
+        database: Database,
+    ) {
+        let mut away = database.watch();
         loop {
-            ticks.tick().await;
-            // A full answer is not the end of the log: what is behind it must not wait for the next tick, too.
-            let mut full = true;
-            while full {
-                match store.changes_since(mark, POLL_CHANGES_MAX).await {
-                    Ok((next, changes)) => {
-                        full = changes.len() >= POLL_CHANGES_MAX;
-                        mark = next;
-                        changes
-                            .into_iter()
-                            .for_each(|change| self.moved(change.channel, change.seq, change.body));
+            let pause = if bus.borrow_and_update().is_up() {
+                // nodes that started together do not ask together
+                POLL_EVERY.mul_f64(rand::random_range(0.75..1.25))
+            } else {
+                POLL_EVERY_DEGRADED
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                changed = bus.changed() => if changed.is_err() {
+                    tokio::time::sleep(pause).await;
+                },
+                _ = away.changed() => {}
+            }
+            mark = self.catch_up(&*store, mark).await;
+        }
+    }
+
+    /// Reads the change log to its end; the mark to go on from. What cannot be read stays behind the mark.
+    async fn catch_up(&self, store: &dyn Store, mut mark: Mark) -> Mark {
+        loop {
+            match store.changes_since(mark, POLL_CHANGES_MAX).await {
+                Ok((next, changes)) => {
+                    let full = changes.len() >= POLL_CHANGES_MAX;
+                    mark = next;
+                    changes
+                        .into_iter()
+                        .for_each(|change| self.moved(change.channel, change.seq, change.body));
+                    // A full answer is not the end of the log: what is behind it must not wait.
+                    if !full {
+                        return mark;
                     }
-                    Err(error) => {
-                        warn!(%error, "could not poll the change log");
-                        full = false;
-                    }
+                }
+                Err(error) => {
+                    debug!(%error, "could not poll the change log");
+                    return mark;
                 }
             }
         }

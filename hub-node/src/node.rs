@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use axum::Router;
 use hub_core::limits::{RECONNECT_SPREAD, STOP_MAX, SWEEP_EVERY};
+use hub_proto::id::Epoch;
 use ractor::{Actor, ActorRef};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -21,6 +23,7 @@ use crate::api::{self, ApiLimits, ApiState};
 use crate::blobs::Blobs;
 use crate::bus::Bus;
 use crate::bus::local::LocalBus;
+use crate::bus::redis::{RedisBus, RedisSettings};
 use crate::config::Config;
 use crate::context::{Context, wall_clock};
 use crate::database::Database;
@@ -81,7 +84,6 @@ impl Node {
         let device_listener = bind(config.device_listen, "device_listen").await?;
         let api_listener = bind(config.api_listen, "api_listen").await?;
         let (device_addr, api_addr) = (device_listener.local_addr()?, api_listener.local_addr()?);
-        let bus: Arc<dyn Bus> = Arc::new(LocalBus::default());
         let runtime = tokio::runtime::Handle::current();
         let verdicts = Verdicts::new(store.clone(), database.clone(), runtime);
         let files = ServerFiles {
@@ -102,9 +104,7 @@ impl Node {
             verdicts: verdicts.clone(),
             tls: tls.clone(),
         };
-        let mut background = start_background(dispatch, &store, &*bus).await?;
         let (writes, writes_task) = Writes::start(store.clone(), database.clone());
-        background.spawn(database.clone().probe(store.clone()));
         let replaced = CancellationToken::new();
         let membership = Membership::new(
             run.clone(),
@@ -113,6 +113,9 @@ impl Node {
             writes.clone(),
             replaced.clone(),
         );
+        let bus = start_bus(config, &run, store.epoch(), membership.others())?;
+        let mut background = start_background(dispatch, &store, &*bus, &database).await?;
+        background.spawn(database.clone().probe(store.clone()));
         background.spawn(membership.keep(writes.leaked()));
         background.spawn(follow_notices(run.clone(), store.clone(), sockets.clone()));
         let supervisors = SocketSupervisors::start().await?;
@@ -120,6 +123,7 @@ impl Node {
             config.node_name.as_str().into(),
             store.clone(),
             verdicts.clone(),
+            bus.clone(),
             writes,
             sockets.clone(),
             groups.clone(),
@@ -247,11 +251,31 @@ async fn open_store(
     Ok(Arc::new(store))
 }
 
+/// The bus that the configuration names: Redis, or none but the process itself.
+fn start_bus(
+    config: &Config,
+    run: &NodeRun,
+    epoch: Epoch,
+    others: watch::Receiver<Arc<[NodeRun]>>,
+) -> anyhow::Result<Arc<dyn Bus>> {
+    if config.redis_url.is_empty() {
+        return Ok(Arc::new(LocalBus::default()));
+    }
+    let settings = RedisSettings {
+        url: config.redis_url.clone(),
+        ca: config.redis_ca.clone(),
+        run: run.clone(),
+        epoch,
+    };
+    Ok(Arc::new(RedisBus::start(settings, others)?))
+}
+
 /// Starts what hands hints to actors and what wakes them on time.
 async fn start_background(
     dispatch: Dispatch,
     store: &Arc<dyn Store>,
     bus: &dyn Bus,
+    database: &Database,
 ) -> anyhow::Result<JoinSet<()>> {
     let mut tasks = JoinSet::new();
     let mark = store.mark().await.context("cannot read the change log")?;
@@ -260,7 +284,7 @@ async fn start_background(
     }
     tasks.spawn(sweep_forever(dispatch.sockets.clone(), SWEEP_EVERY));
     tasks.spawn(tick_groups(dispatch.groups.clone()));
-    tasks.spawn(dispatch.poll(store.clone(), mark));
+    tasks.spawn(dispatch.poll(store.clone(), mark, bus.state(), database.clone()));
     Ok(tasks)
 }
 

@@ -1,7 +1,7 @@
-//! The envelope between nodes: a hint that a channel moved.
+//! The envelope between nodes: hints that a channel moved, notices about sockets, and beacons.
 //!
-//! A hint has no authority. It may be lost, repeated, late, forged or of another version, and the worst any of
-//! these does is one read of the store. So decoding is total and bounded, and what travels beside the position
+//! None has any authority. It may be lost, repeated, late, forged or of another version, and the worst any of
+//! these does is one read of the store or one ping. So decoding is total and bounded, and what travels beside the position
 //! (trace, body) is dropped rather than trusted when it is not right.
 
 /// Generated from `proto/cluster.proto`; a test regenerates and compares it.
@@ -13,13 +13,13 @@ mod wire;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost::Message;
+use prost::Message as _;
 use uuid::Uuid;
 
-use crate::id::{ChannelId, CommandId, DeviceId, Epoch, GroupId, OrgId, Seq};
+use crate::id::{ChannelId, CommandId, ConnGen, DeviceId, Epoch, GroupId, OrgId, Seq};
 use crate::limits::{
-    ENVELOPE_BYTES_MAX, HINT_BODY_BYTES_MAX, ORIGIN_BYTES_MAX, TRACEPARENT_BYTES,
-    TRACESTATE_BYTES_MAX,
+    ENVELOPE_BYTES_MAX, HINT_BODY_BYTES_MAX, NOTICES_PER_ENVELOPE_MAX, ORIGIN_BYTES_MAX,
+    TRACEPARENT_BYTES, TRACESTATE_BYTES_MAX,
 };
 use crate::push::check_args;
 use crate::slug::Slug;
@@ -37,7 +37,42 @@ pub struct Envelope {
     /// Name of the node that sent it; at most [`ORIGIN_BYTES_MAX`] bytes, cut when longer.
     pub origin: String,
     /// What it says.
-    pub hint: Hint,
+    pub message: Message,
+}
+
+/// What nodes tell each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A channel moved.
+    Hint(Hint),
+    /// The sender's connection works.
+    Beacon(Beacon),
+    /// Sockets that the receiver must look at; at most [`NOTICES_PER_ENVELOPE_MAX`], the rest is cut off.
+    Notices(Vec<Notice>),
+}
+
+/// Sent once a second: whoever misses it knows that its own connection does not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beacon {
+    /// Which start of the sender.
+    pub run: u64,
+    /// Counts up from 1.
+    pub number: u64,
+}
+
+/// A socket that its node must look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Whose socket.
+    pub device: DeviceId,
+    /// Newer than the socket's: it was taken over. The socket's own: its peer must prove that it is there.
+    pub generation: ConnGen,
+}
+
+impl From<Hint> for Message {
+    fn from(hint: Hint) -> Self {
+        Self::Hint(hint)
+    }
 }
 
 /// A channel moved to a new position.
@@ -99,8 +134,8 @@ pub enum EnvelopeError {
     /// A version this release does not read.
     #[error("version {0} of the envelope is not known")]
     Version(u32),
-    /// It has no hint, or a hint without a channel: from a newer release.
-    #[error("the envelope has no hint that this release knows")]
+    /// It has no message, or a hint without a channel: from a newer release.
+    #[error("the envelope has no message that this release knows")]
     Empty,
     /// A position that no channel can have.
     #[error("the position is negative")]
@@ -214,22 +249,32 @@ impl Hint {
 impl Envelope {
     /// An envelope of the current version.
     #[must_use]
-    pub fn new(origin: &str, hint: Hint) -> Self {
+    pub fn new(origin: &str, message: impl Into<Message>) -> Self {
         Self {
             version: VERSION,
             origin: cut(origin, ORIGIN_BYTES_MAX).to_owned(),
-            hint,
+            message: message.into(),
         }
     }
 
     /// Encodes it. A body that is too large to travel is left out: the receiver reads it from the store.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let wire = wire::Envelope {
+        let mut wire = wire::Envelope {
             version: self.version,
             origin: cut(&self.origin, ORIGIN_BYTES_MAX).to_owned(),
-            hint: Some(self.hint.write()),
+            ..wire::Envelope::default()
         };
+        match &self.message {
+            Message::Hint(hint) => wire.hint = Some(hint.write()),
+            Message::Beacon(beacon) => {
+                wire.beacon = Some(wire::Beacon {
+                    run: beacon.run,
+                    number: beacon.number,
+                });
+            }
+            Message::Notices(notices) => wire.notices = Some(write_notices(notices)),
+        }
         Bytes::from(wire.encode_to_vec())
     }
 
@@ -245,12 +290,42 @@ impl Envelope {
         if wire.version != VERSION {
             return Err(EnvelopeError::Version(wire.version));
         }
-        let hint = Hint::read(wire.hint.ok_or(EnvelopeError::Empty)?)?;
+        let message = match (wire.hint, wire.beacon, wire.notices) {
+            (Some(hint), _, _) => Message::Hint(Hint::read(hint)?),
+            (None, Some(beacon), _) => Message::Beacon(Beacon {
+                run: beacon.run,
+                number: beacon.number,
+            }),
+            (None, None, Some(notices)) => Message::Notices(read_notices(&notices)),
+            (None, None, None) => return Err(EnvelopeError::Empty),
+        };
         let origin = cut(&wire.origin, ORIGIN_BYTES_MAX).to_owned();
         Ok(Self {
             version: wire.version,
             origin,
-            hint,
+            message,
         })
     }
+}
+
+fn write_notices(notices: &[Notice]) -> wire::Notices {
+    let notices = notices.iter().take(NOTICES_PER_ENVELOPE_MAX);
+    wire::Notices {
+        notices: notices
+            .map(|notice| wire::Notice {
+                device: notice.device.0,
+                generation: notice.generation.0,
+            })
+            .collect(),
+    }
+}
+
+fn read_notices(wire: &wire::Notices) -> Vec<Notice> {
+    let notices = wire.notices.iter().take(NOTICES_PER_ENVELOPE_MAX);
+    notices
+        .map(|notice| Notice {
+            device: DeviceId(notice.device),
+            generation: ConnGen(notice.generation),
+        })
+        .collect()
 }

@@ -39,6 +39,8 @@ pub const OUTPUT_BYTES_MAX: usize = 32 * 1024;
 pub const ENVELOPE_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of a command (name and arguments) that may travel inside a hint; a larger one is read from the store.
 pub const HINT_BODY_BYTES_MAX: usize = 4 * 1024;
+/// Notices in one envelope.
+pub const NOTICES_PER_ENVELOPE_MAX: usize = 256;
 /// Bytes of the name of the node an envelope comes from.
 pub const ORIGIN_BYTES_MAX: usize = 128;
 /// Bytes of a W3C `traceparent`, version 00.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+pub use hub_proto::cluster::Notice;
 use hub_proto::id::{ConnGen, DeviceId};
 
 use super::StoreResult;
@@ -41,15 +42,6 @@ pub struct Reaped {
     pub devices: u64,
     /// There may be more: look again at once.
     pub more: bool,
-}
-
-/// A socket that its node must look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// Whose socket.
-    pub device: DeviceId,
-    /// Newer than the socket's: it was taken over. The socket's own: its peer must prove that it is there.
-    pub generation: ConnGen,
 }
 
 /// Leases of nodes, and who holds which device. Time is the database's.

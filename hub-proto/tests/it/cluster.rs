@@ -1,10 +1,13 @@
 //! The envelope between nodes: bounded, total, and of no authority.
 
 use hub_proto::cluster::{
-    CommandBody, Envelope, EnvelopeError, Hint, HintBody, TraceContext, VERSION,
+    Beacon, CommandBody, Envelope, EnvelopeError, Hint, HintBody, Message, Notice, TraceContext,
+    VERSION,
 };
-use hub_proto::id::{ChannelId, DeviceId, Epoch, GroupId, OrgId, Seq};
-use hub_proto::limits::{ENVELOPE_BYTES_MAX, HINT_BODY_BYTES_MAX, ORIGIN_BYTES_MAX};
+use hub_proto::id::{ChannelId, ConnGen, DeviceId, Epoch, GroupId, OrgId, Seq};
+use hub_proto::limits::{
+    ENVELOPE_BYTES_MAX, HINT_BODY_BYTES_MAX, NOTICES_PER_ENVELOPE_MAX, ORIGIN_BYTES_MAX,
+};
 use hub_proto::time::Timestamp;
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -25,6 +28,32 @@ pub(crate) fn full(args: &str) -> Envelope {
         body: Some(HintBody::Command(body)),
     };
     Envelope::new("node-a", hint)
+}
+
+/// The hint in it.
+pub(crate) fn hint_of(envelope: &mut Envelope) -> &mut Hint {
+    match &mut envelope.message {
+        Message::Hint(hint) => hint,
+        other => panic!("no hint: {other:?}"),
+    }
+}
+
+/// A beacon.
+pub(crate) fn beacon() -> Envelope {
+    let beacon = Beacon {
+        run: 0x0123_4567_89AB_CDEF,
+        number: 300,
+    };
+    Envelope::new("node-a", Message::Beacon(beacon))
+}
+
+/// Notices about so many devices.
+pub(crate) fn notices(many: i64) -> Envelope {
+    let notice = |device| Notice {
+        device: DeviceId(device),
+        generation: ConnGen(7),
+    };
+    Envelope::new("node-a", Message::Notices((1..=many).map(notice).collect()))
 }
 
 /// A hint with as little as there can be.
@@ -48,10 +77,11 @@ fn what_is_encoded_is_decoded() {
         ChannelId::Group(GroupId(0)),
         ChannelId::Org(OrgId(i64::MAX)),
     ];
-    for envelope in channels
-        .map(bare)
-        .into_iter()
-        .chain([full("{}"), full(r#"{"a":1}"#)])
+    for envelope in
+        channels
+            .map(bare)
+            .into_iter()
+            .chain([full("{}"), full(r#"{"a":1}"#), beacon(), notices(2)])
     {
         assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
     }
@@ -64,7 +94,7 @@ fn a_body_that_is_too_large_stays_behind() {
     assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
     let mut envelope = full(&filler(HINT_BODY_BYTES_MAX + 1));
     let decoded = Envelope::decode(&envelope.encode()).unwrap();
-    envelope.hint.body = None;
+    hint_of(&mut envelope).body = None;
     assert_eq!(decoded, envelope);
 }
 
@@ -78,14 +108,16 @@ fn a_body_that_is_not_right_is_dropped_and_the_hint_stands() {
         ("", "{}"),
     ] {
         let mut envelope = full("{}");
-        let Some(HintBody::Command(command)) = &mut envelope.hint.body else {
+        let Some(HintBody::Command(command)) = &mut hint_of(&mut envelope).body else {
             panic!("no body")
         };
         (command.name, command.args_json) = (name.into(), args.into());
         let decoded = Envelope::decode(&envelope.encode()).unwrap();
+        let mut decoded = decoded;
+        let hint = hint_of(&mut decoded);
         assert_eq!(
-            (decoded.hint.seq, decoded.hint.body),
-            (envelope.hint.seq, None),
+            (hint.seq, hint.body.take()),
+            (hint_of(&mut envelope).seq, None),
             "{name:?} {args:?}"
         );
     }
@@ -111,7 +143,7 @@ fn case_96_garbage_and_other_versions_are_told_apart() {
         Err(EnvelopeError::Version(2))
     );
     let mut envelope = full("{}");
-    envelope.hint.seq = Seq(-1);
+    hint_of(&mut envelope).seq = Seq(-1);
     assert_eq!(
         Envelope::decode(&envelope.encode()),
         Err(EnvelopeError::Position)
@@ -121,6 +153,14 @@ fn case_96_garbage_and_other_versions_are_told_apart() {
         Envelope::decode(b"\x08\x01\x1a\x00"),
         Err(EnvelopeError::Empty)
     );
+}
+
+#[test]
+fn more_notices_than_fit_are_cut() {
+    let most = i64::try_from(NOTICES_PER_ENVELOPE_MAX).unwrap();
+    let bytes = notices(most + 1).encode();
+    assert!(bytes.len() <= ENVELOPE_BYTES_MAX);
+    assert_eq!(Envelope::decode(&bytes), Ok(notices(most)));
 }
 
 #[test]

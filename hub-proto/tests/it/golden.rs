@@ -21,7 +21,7 @@ use hub_proto::tail::Tail;
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
-use crate::cluster::{bare, full};
+use crate::cluster::{bare, beacon, full, notices};
 
 const UUID: &str = "6e0d2ae9-7cd3-5f6b-9d5e-0a1b2c3d4e5f";
 const GROUP: &str = "group:acme:cam:beta";
@@ -275,6 +275,8 @@ fn envelopes() {
         ("hint_device", bare(ChannelId::Device(DeviceId(12)))),
         ("hint_org", bare(ChannelId::Org(OrgId(1)))),
         ("hint_command", full(r#"{"delay_s":5}"#)),
+        ("beacon", beacon()),
+        ("notices", notices(2)),
     ];
     for (name, envelope) in cases {
         let bytes = envelope.encode();

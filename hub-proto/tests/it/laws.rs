@@ -195,7 +195,10 @@ proptest! {
             _ => ChannelId::Org(OrgId(id)),
         };
         let trace = TraceContext::new("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "");
-        let body = command.map(|empty| crate::cluster::full(if empty { "{}" } else { "{\"a\":[1]}" }).hint.body.unwrap());
+        let body = command.map(|empty| {
+            let mut envelope = crate::cluster::full(if empty { "{}" } else { "{\"a\":[1]}" });
+            crate::cluster::hint_of(&mut envelope).body.take().unwrap()
+        });
         let trace = trace.filter(|_| matches!(body, Some(HintBody::Command(_))));
         let envelope = Envelope::new(&origin, Hint { epoch: Epoch(epoch), channel, seq: Seq(seq), trace, body });
         prop_assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));

@@ -2,8 +2,8 @@
 
 use crate::api::{ApiLimits, ApiState, router};
 use crate::blobs::Blobs;
-use crate::bus::Bus;
 use crate::bus::local::LocalBus;
+use crate::bus::{Bus, Inbound};
 use crate::store::records::{NewToken, Role};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, TenantStore};
@@ -56,7 +56,7 @@ pub(super) struct Hub {
     pub(super) store: SqliteStore,
     pub(super) root: String,
     pub(super) document: Value,
-    pub(super) hints: Mutex<Receiver<Hint>>,
+    pub(super) hints: Mutex<Receiver<Inbound>>,
     /// Operations that answered 2xx so far.
     pub(super) succeeded: Mutex<BTreeSet<String>>,
     pub(super) now: Arc<AtomicI64>,
@@ -270,6 +270,11 @@ impl Hub {
     /// Hints published so far.
     pub(super) fn published(&self) -> Vec<Hint> {
         let mut hints = self.hints.lock().unwrap();
-        std::iter::from_fn(|| hints.try_recv().ok()).collect()
+        std::iter::from_fn(|| hints.try_recv().ok())
+            .filter_map(|message| match message {
+                Inbound::Hint(hint) => Some(hint),
+                Inbound::Notice(_) => None,
+            })
+            .collect()
     }
 }
