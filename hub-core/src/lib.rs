@@ -13,6 +13,7 @@
     )
 )]
 
+pub mod admission;
 pub mod bus_health;
 pub mod command;
 pub mod fanout;

@@ -6,6 +6,12 @@
 use std::time::Duration;
 
 // --- before authentication: absolute deadlines, not idle timers
+/// Bytes of one PROXY header.
+pub const PROXY_HEADER_BYTES_MAX: usize = 1024;
+/// The PROXY header must be complete this long after accept.
+pub const PROXY_HEADER_MAX: Duration = Duration::from_secs(5);
+/// A connection that a load balancer has made for a device waits this long for its handshake at most; then it is closed.
+pub const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(3);
 /// The TLS handshake must be complete this long after accept.
 pub const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// The head of the HTTP request must be complete this long after the TLS handshake.
@@ -97,6 +103,8 @@ pub const POLL_CHANGES_MAX: usize = 1_000;
 pub const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// A stopping node gives its sockets this long to take their goodbye.
 pub const STOP_MAX: Duration = Duration::from_secs(10);
+/// A draining node tells its next devices this often.
+pub const DRAIN_TICK: Duration = Duration::from_millis(100);
 /// Devices told to reconnect come back spread over this long.
 pub const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
 /// A signed download URL is good for this long; at most 15 minutes.
@@ -207,7 +215,7 @@ pub const RECENT_VERDICTS_MAX: usize = 4096;
 /// A verdict older than this is read again.
 pub const RECENT_VERDICT_TTL: Duration = Duration::from_secs(2);
 /// A TLS session key for tickets makes tickets for this long and accepts them for twice as long.
-pub const TICKET_KEY_LIFETIME: Duration = Duration::from_secs(3600);
+pub const TICKET_KEY_LIFETIME: Duration = Duration::from_secs(6 * 3600);
 /// Bytes of a certificate's serial number; the bound of RFC 5280.
 pub const CERTIFICATE_SERIAL_BYTES_MAX: usize = 20;
 /// Bytes of PEM text with one certificate.

@@ -13,7 +13,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hub_core::limits::UPLOADS_MAX;
+use hub_core::limits::{API_UPLOAD_MAX, UPLOADS_MAX};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 #[cfg(test)]
@@ -33,6 +33,19 @@ pub(crate) struct BlobId(pub(crate) [u8; 32]);
 impl fmt::Display for BlobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Removes a draft that is too old to be an upload under way, on this node or another.
+fn remove_if_left(draft: &fs::DirEntry) -> io::Result<()> {
+    let changed = draft.metadata().and_then(|about| about.modified());
+    let age = changed.map(|at| at.elapsed().unwrap_or_default());
+    match age {
+        Ok(age) if age <= API_UPLOAD_MAX => Ok(()),
+        Ok(_) => fs::remove_file(draft.path()),
+        // finished or removed meanwhile
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -57,7 +70,7 @@ struct Hold {
 }
 
 impl Blobs {
-    /// Opens the files below `state_dir`, and removes drafts that a crash left there. Blocks.
+    /// Opens the files below a directory, which nodes may share, and removes drafts that a crash left there. Blocks.
     pub(crate) fn open_dir(state_dir: &Path) -> io::Result<Self> {
         let (folder, drafts) = (state_dir.join(FOLDER), state_dir.join(DRAFTS));
         DirBuilder::new()
@@ -65,7 +78,7 @@ impl Blobs {
             .mode(FOLDER_MODE)
             .create(&drafts)?;
         for draft in fs::read_dir(&drafts)? {
-            fs::remove_file(draft?.path())?;
+            remove_if_left(&draft?)?;
         }
         let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
         Ok(Self(Arc::new(Inner {

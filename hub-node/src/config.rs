@@ -5,7 +5,9 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+mod check;
 
 use clap::Args;
 use figment::Figment;
@@ -13,8 +15,6 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use hub_firmware::Limits;
 use serde::{Deserialize, Serialize};
-
-use crate::edge::tls::ServerFiles;
 
 /// Variables that begin like ours and are no keys: where the file is, and what `hubctl` reads.
 const NOT_KEYS: &[&str] = &["config", "url", "token", "org", "product", "ca_file"];
@@ -344,56 +344,6 @@ impl Config {
         Ok((config, problems))
     }
 
-    /// Checks what can be checked without starting anything.
-    ///
-    /// # Errors
-    /// Every problem that was found.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let mut problems = Vec::new();
-        if self.node_name.is_empty() || self.node_name.len() > 63 {
-            problems.push("node_name: must have 1 to 63 characters".into());
-        }
-        if !self.state_dir.is_dir() {
-            problems.push(format!(
-                "state_dir: {} is no directory; create it",
-                self.state_dir.display()
-            ));
-        }
-        let (certificate, key) = (&self.device_certificate, &self.device_key);
-        check_pair("device", certificate, key, &mut problems);
-        if self.device_url.is_empty() && self.device_listen.ip().is_unspecified() {
-            problems.push(format!(
-                "device_url: set it, as https://host:port; download links cannot name {}",
-                self.device_listen
-            ));
-        } else if !self.device_url.is_empty() && !self.device_url.starts_with("https://") {
-            problems.push("device_url: must start with https://".into());
-        }
-        match (&self.api_certificate, &self.api_key) {
-            (Some(certificate), Some(key)) => {
-                check_pair("api", certificate, key, &mut problems);
-            }
-            (None, None) if !self.api_listen.ip().is_loopback() && !self.api_plain => problems.push(format!(
-                "api_listen: {} is not loopback; set api_certificate and api_key, or api_plain = true behind a proxy that ends TLS",
-                self.api_listen
-            )),
-            (None, None) => {}
-            (Some(_), None) | (None, Some(_)) => problems.push("api_certificate and api_key: set both or neither".into()),
-        }
-        let largest = Limits::default().container_bytes_max;
-        if !(1..=largest).contains(&self.firmware_bytes_max) {
-            problems.push(format!("firmware_bytes_max: must be 1 to {largest}"));
-        }
-        if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
-            problems.push(format!("log: {:?} is no log filter; try info", self.log));
-        }
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError(problems))
-        }
-    }
-
     /// The database of a hub with one node.
     pub fn database(&self) -> PathBuf {
         self.state_dir.join("hub.db")
@@ -408,32 +358,6 @@ fn origin(figment: &Figment, value: &Value) -> String {
     match &metadata.source {
         Some(source) => format!(", in {source}"),
         None => format!(", in {}", metadata.name),
-    }
-}
-
-/// Both files must be there, and hold a certificate and its key.
-fn check_pair(of: &str, certificate: &Path, key: &Path, problems: &mut Vec<String>) {
-    let before = problems.len();
-    check_file(&format!("{of}_certificate"), certificate, problems);
-    check_file(&format!("{of}_key"), key, problems);
-    let files = ServerFiles {
-        chain: certificate.to_owned(),
-        key: key.to_owned(),
-    };
-    if problems.len() == before
-        && let Err(error) = files.check()
-    {
-        let cause = std::error::Error::source(&error).map_or(String::new(), |e| format!(": {e}"));
-        problems.push(format!("{of}_certificate, {of}_key: {error}{cause}"));
-    }
-}
-
-fn check_file(key: &str, path: &Path, problems: &mut Vec<String>) {
-    if let Err(error) = std::fs::File::open(path) {
-        problems.push(format!(
-            "{key}: {}: {error}; `hub-node pki server` makes one",
-            path.display()
-        ));
     }
 }
 

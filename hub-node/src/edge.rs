@@ -7,6 +7,8 @@ pub mod tls;
 pub(crate) mod download;
 pub(crate) mod frame_meter;
 pub(crate) mod listener;
+pub(crate) mod proxy;
 pub(crate) mod range;
 pub(crate) mod signed_url;
+pub(crate) mod tickets;
 pub(crate) mod write_deadline;

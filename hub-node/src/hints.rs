@@ -8,7 +8,7 @@ use hub_proto::cluster::HintBody;
 use hub_proto::id::{ChannelId, Epoch, Seq};
 use ractor::ActorRef;
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::actors::{device_socket, groups};
 use crate::bus::Inbound;
@@ -105,9 +105,7 @@ impl Dispatch {
             // An authority of the org was revoked: whoever it vouched for is looked at again.
             ChannelId::Org(org) => {
                 self.verdicts.forget_org(org);
-                if let Err(error) = self.tls.void_tickets() {
-                    warn!(%error, "sessions of before can still be resumed; each is judged again anyway");
-                }
+                self.tls.void_tickets();
                 self.sockets.for_each(|socket| {
                     if socket.org == org && socket.authority.is_some() {
                         socket.tell(device_socket::Message::Recheck);

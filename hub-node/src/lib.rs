@@ -14,13 +14,16 @@ pub mod tables;
 pub mod token;
 
 pub(crate) mod actors;
+pub(crate) mod admin;
 pub(crate) mod blobs;
 pub(crate) mod context;
 pub(crate) mod database;
+pub(crate) mod drain;
 pub(crate) mod hints;
 pub(crate) mod intake;
 pub(crate) mod membership;
 pub(crate) mod routing;
+pub(crate) mod secret;
 pub(crate) mod writes;
 
 pub use config::Config;

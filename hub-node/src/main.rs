@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hub_node::config::{Config, ConfigError, ConfigFlags};
 use hub_node::{Node, demo, firmware, pki, tables, token};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Exit code of a configuration that makes no sense (`EX_CONFIG` is 78; 64, `EX_USAGE`, is what proxies use for it).
@@ -121,8 +121,14 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let node = Node::start(&config).await?;
     tokio::select! {
-        _ = terminate.recv() => {}
+        _ = terminate.recv() => drain(&node, &mut terminate).await,
+        // Whoever sits in front of it does not want to wait.
         interrupted = tokio::signal::ctrl_c() => interrupted?,
+        () = node.drain_asked() => {
+            drain(&node, &mut terminate).await;
+            // Gone are the devices; when the process ends is for whoever asked to say.
+            terminate.recv().await;
+        }
         () = node.replaced() => {
             node.stop().await;
             anyhow::bail!("another node runs under the name {}; give each node a node_name of its own", config.node_name);
@@ -130,4 +136,12 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     node.stop().await;
     Ok(())
+}
+
+/// Sends the devices away at the configured pace; a SIGTERM meanwhile cuts it short.
+async fn drain(node: &Node, terminate: &mut Signal) {
+    tokio::select! {
+        () = node.drain() => {}
+        _ = terminate.recv() => {}
+    }
 }

@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
-use hub_core::limits::{RECONNECT_SPREAD, STOP_MAX, SWEEP_EVERY};
+use hub_core::limits::{HANDSHAKES_MAX, STOP_MAX, SWEEP_EVERY};
 use hub_proto::id::Epoch;
 use ractor::{Actor, ActorRef};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::actors::device_socket;
 use crate::actors::groups::{self, Groups};
 use crate::actors::sockets::SocketSupervisors;
+use crate::admin::{self, Phase, Probes};
 use crate::api::{self, ApiLimits, ApiState};
 use crate::blobs::Blobs;
 use crate::bus::Bus;
@@ -27,9 +27,11 @@ use crate::bus::redis::{RedisBus, RedisSettings};
 use crate::config::Config;
 use crate::context::{Context, wall_clock};
 use crate::database::Database;
+use crate::drain::{self, Pace};
 use crate::edge::download::{DownloadService, StoredFirmware};
 use crate::edge::head::HeadPolicy;
-use crate::edge::listener::Edge;
+use crate::edge::listener::{Edge, Front, Gate};
+use crate::edge::proxy::ProxySources;
 use crate::edge::signed_url::{LinkSigner, SigningSecret};
 use crate::edge::tls::{DeviceTls, ServerFiles};
 use crate::hints::Dispatch;
@@ -37,6 +39,7 @@ use crate::identity::verdicts::Verdicts;
 use crate::identity::verifier::DeviceVerifier;
 use crate::membership::{Membership, follow_notices};
 use crate::routing::{Sockets, sweep_forever};
+use crate::secret::ClusterSecret;
 use crate::store::bounded::Bounded;
 use crate::store::cluster::{ClusterStore as _, NodeRun};
 use crate::store::{self, Store};
@@ -44,10 +47,6 @@ use crate::writes::Writes;
 
 /// How often group channels look at their deadlines.
 const GROUP_TICK: Duration = Duration::from_secs(1);
-/// How often a stopping node tells its sockets.
-const GOODBYE_EVERY: Duration = Duration::from_millis(500);
-/// How often a stopping node looks whether its sockets are gone.
-const STOP_LOOK: Duration = Duration::from_millis(20);
 
 /// A running node.
 pub struct Node {
@@ -63,6 +62,13 @@ pub struct Node {
     /// Tasks that run until the very end.
     background: JoinSet<()>,
     writes: JoinHandle<()>,
+    admin_addr: SocketAddr,
+    proxy_addr: Option<SocketAddr>,
+    /// Ends the acceptance of devices.
+    accepting: CancellationToken,
+    phase: watch::Sender<Phase>,
+    drain_asked: Arc<Notify>,
+    pace: Pace,
     /// Cancelled when another run took this node's name.
     replaced: CancellationToken,
     store: Arc<dyn Store>,
@@ -79,10 +85,26 @@ impl Node {
         let run = this_run(config);
         let database = Database::default();
         let store = open_store(config, &run, &database).await?;
-        let blobs =
-            Blobs::open_dir(&config.state_dir).context("cannot open the firmware directory")?;
+        let firmware_dir = config.firmware_dir.as_ref().unwrap_or(&config.state_dir);
+        let blobs = Blobs::open_dir(firmware_dir).context("cannot open the firmware directory")?;
+        let secret = config
+            .cluster_key
+            .as_deref()
+            .map(ClusterSecret::load)
+            .transpose()?;
+        let front = proxy_sources(config)?;
         let device_listener = bind(config.device_listen, "device_listen").await?;
         let api_listener = bind(config.api_listen, "api_listen").await?;
+        let proxy_listener = match config.proxy_listen {
+            Some(addr) => Some(bind(addr, "proxy_listen").await?),
+            None => None,
+        };
+        let admin_listener = bind(config.admin_listen, "admin_listen").await?;
+        let admin_addr = admin_listener.local_addr()?;
+        let proxy_addr = proxy_listener
+            .as_ref()
+            .map(TcpListener::local_addr)
+            .transpose()?;
         let (device_addr, api_addr) = (device_listener.local_addr()?, api_listener.local_addr()?);
         let runtime = tokio::runtime::Handle::current();
         let verdicts = Verdicts::new(store.clone(), database.clone(), runtime);
@@ -93,6 +115,7 @@ impl Node {
         let tls = Arc::new(DeviceTls::build(
             files,
             DeviceVerifier::new(verdicts.clone()),
+            secret.clone().unwrap_or_else(ClusterSecret::random),
         )?);
 
         let sockets = Arc::new(Sockets::new(Instant::now()));
@@ -127,7 +150,7 @@ impl Node {
             writes,
             sockets.clone(),
             groups.clone(),
-            links(config, device_addr)?,
+            links(config, device_addr, secret.as_ref())?,
         );
         let edge = edge(
             config,
@@ -137,13 +160,32 @@ impl Node {
             verdicts,
             &supervisors,
         );
-        let stop = CancellationToken::new();
+        let (accepting, stop) = (CancellationToken::new(), CancellationToken::new());
         let mut listeners = JoinSet::new();
-        listeners.spawn(edge.run(device_listener, stop.clone()));
+        let accept = |listener, front| {
+            edge.clone()
+                .run(listener, front, accepting.clone(), stop.clone())
+        };
+        listeners.spawn(accept(device_listener, Front::Direct));
+        if let Some(listener) = proxy_listener {
+            listeners.spawn(accept(listener, Front::Proxy(Arc::new(front))));
+        }
+        let phase = watch::Sender::new(Phase::Ready);
+        let drain_asked = Arc::new(Notify::new());
+        let probes = Probes {
+            node: run.name.clone(),
+            phase: phase.subscribe(),
+            isolated: watch::channel(false).1,
+            database: database.clone(),
+            bus: bus.state(),
+            sockets: sockets.clone(),
+            drain: drain_asked.clone(),
+        };
+        background.spawn(admin::serve(admin_listener, probes, stop.clone()));
         let router = operators_api(config, store.clone(), bus, blobs);
         let api_tls = config.api_certificate.clone().zip(config.api_key.clone());
         api::serve::start(&mut listeners, api_listener, router, api_tls, stop.clone())?;
-        info!(node = config.node_name, device = %device_addr, api = %api_addr, "ready");
+        info!(node = config.node_name, device = %device_addr, api = %api_addr, admin = %admin_addr, "ready");
         Ok(Self {
             device_addr,
             api_addr,
@@ -153,6 +195,15 @@ impl Node {
             stop,
             listeners,
             background,
+            admin_addr,
+            proxy_addr,
+            accepting,
+            phase,
+            drain_asked,
+            pace: Pace {
+                grace: Duration::from_secs(config.lb_grace_s.into()),
+                window: Duration::from_secs(config.drain_window_s.into()),
+            },
             writes: writes_task,
             replaced,
             store,
@@ -170,6 +221,16 @@ impl Node {
         self.api_addr
     }
 
+    /// Where the probes are answered, with the port that was bound.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// Where load balancers connect, with the port that was bound.
+    pub fn proxy_addr(&self) -> Option<SocketAddr> {
+        self.proxy_addr
+    }
+
     /// Device sockets held right now.
     pub fn sockets(&self) -> u64 {
         self.sockets.len()
@@ -180,26 +241,25 @@ impl Node {
         self.replaced.cancelled().await;
     }
 
+    /// Waits until somebody asks for a drain on the port of the probes.
+    pub async fn drain_asked(&self) {
+        self.drain_asked.notified().await;
+    }
+
+    /// Sends the devices away at the configured pace: not ready from now on, accepting for `lb_grace_s` more, then one device after
+    /// the other over `drain_window_s`. Returns when they are gone; dropped before, it leaves the rest to
+    /// [`Node::stop`]. Calls go on being served.
+    pub async fn drain(&self) {
+        self.phase.send_replace(Phase::Draining(Instant::now()));
+        drain::paced(&self.sockets, self.pace, &self.accepting).await;
+    }
+
     /// Stops gracefully: accepts nothing more, tells every device when to come back, closes their sockets, and
     /// returns when what they wrote is committed. Takes little more than `STOP_MAX`.
     pub async fn stop(mut self) {
         self.stop.cancel();
         info!(sockets = self.sockets.len(), "stopping");
-        let deadline = Instant::now() + STOP_MAX;
-        while self.sockets.len() > 0 && Instant::now() < deadline {
-            // Said again, for a socket may have come while the others were told; who knows already ignores it.
-            self.say_goodbye();
-            let again = Instant::now() + GOODBYE_EVERY;
-            while self.sockets.len() > 0 && Instant::now() < again {
-                tokio::time::sleep(STOP_LOOK).await;
-            }
-        }
-        if self.sockets.len() > 0 {
-            warn!(
-                sockets = self.sockets.len(),
-                "some devices did not take their goodbye"
-            );
-        }
+        drain::at_once(&self.sockets).await;
         self.supervisors.stop();
         let _ = tokio::time::timeout(STOP_MAX, async {
             while self.listeners.join_next().await.is_some() {}
@@ -216,13 +276,6 @@ impl Node {
             warn!(%error, "could not give the lease up; the other nodes will notice");
         }
         info!("stopped");
-    }
-
-    fn say_goodbye(&self) {
-        self.sockets.for_each(|socket| {
-            let after = RECONNECT_SPREAD.mul_f64(rand::random());
-            socket.tell(device_socket::Message::Drain { after });
-        });
     }
 }
 
@@ -308,6 +361,8 @@ fn edge(
         supervisors: supervisors.clone(),
         downloads: Arc::new(downloads),
         context: Arc::new(context),
+        handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+        admission: Gate::new(config.handshakes_per_second),
     })
 }
 
@@ -330,15 +385,28 @@ fn operators_api(
     ))
 }
 
+fn proxy_sources(config: &Config) -> anyhow::Result<ProxySources> {
+    ProxySources::parse(&config.proxy_sources)
+        .map_err(|text| anyhow::anyhow!("proxy_sources: {text:?} is no network"))
+}
+
 async fn bind(addr: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(addr)
         .await
         .with_context(|| format!("{key}: cannot listen on {addr}; is another hub running?"))
 }
 
-fn links(config: &Config, device_addr: SocketAddr) -> anyhow::Result<LinkSigner> {
-    let secret = SigningSecret::load_or_create(&config.state_dir.join("links.key"))
-        .context("cannot load the key of download links")?;
+/// Download links are signed with a key of the cluster, so that any node serves them, or of this node alone.
+fn links(
+    config: &Config,
+    device_addr: SocketAddr,
+    secret: Option<&ClusterSecret>,
+) -> anyhow::Result<LinkSigner> {
+    let secret = match secret {
+        Some(secret) => SigningSecret::from_bytes(secret.derive("hub download links 1")),
+        None => SigningSecret::load_or_create(&config.state_dir.join("links.key"))
+            .context("cannot load the key of download links")?,
+    };
     let base = if config.device_url.is_empty() {
         format!("https://{device_addr}")
     } else {

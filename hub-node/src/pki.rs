@@ -116,6 +116,8 @@ enum Kind {
         #[arg(long, default_value_t = DEVICE_DAYS)]
         days: u32,
     },
+    /// Makes the secret that all nodes of a cluster share: cluster.key.
+    ClusterKey,
     /// Makes the certificate that proves to a hub that you hold the authority's key: code-proof.pem.
     CodeProof {
         #[command(flatten)]
@@ -177,6 +179,10 @@ impl PkiCommand {
                 })?;
                 let issued = signer.load(&folder)?.device(&name, *days, now)?;
                 show(output, &folder, &name, &issued)
+            }
+            Kind::ClusterKey => {
+                let path = folder.write_secret("cluster.key", &crate::secret::fresh_text())?;
+                writeln!(output, "secret       {}", path.display()).map_err(PkiError::Output)
             }
             Kind::CodeProof { signer, code } => {
                 let proof = registration_proof(&signer.load(&folder)?, code, now)?;

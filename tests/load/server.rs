@@ -107,6 +107,13 @@ impl Site {
             .arg(self.dir.join("state"))
             .arg(format!("--device-listen={any}"))
             .arg(format!("--api-listen={any}"))
+            .arg(format!("--admin-listen={any}"))
+            // what is measured is the node, and not what it is told to bear
+            .args([
+                "--handshakes-per-second=100000",
+                "--lb-grace-s=0",
+                "--drain-window-s=0",
+            ])
             .arg("--device-certificate")
             .arg(self.dir.join("server.pem"))
             .arg("--device-key")

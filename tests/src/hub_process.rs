@@ -50,13 +50,14 @@ impl HubProcess {
         let (certificate, key) = server_root.server()?.write(dir.path(), "server")?;
         let state_dir = dir.path().join("state");
         std::fs::create_dir(&state_dir)?;
-        let [device_port, api_port] = ports::free()?;
+        let [device_port, api_port, admin_port] = ports::free()?;
         let config = Config {
             state_dir,
             device_listen: ([127, 0, 0, 1], device_port).into(),
             api_listen: ([127, 0, 0, 1], api_port).into(),
             device_certificate: certificate,
             device_key: key,
+            admin_listen: ([127, 0, 0, 1], admin_port).into(),
             ..Config::default()
         };
         let name = "tests".parse()?;
@@ -103,6 +104,9 @@ impl HubProcess {
             .arg(&self.config.device_key)
             .arg("--api-listen")
             .arg(self.config.api_listen.to_string())
+            .arg("--admin-listen")
+            .arg(self.config.admin_listen.to_string())
+            .args(["--lb-grace-s", "0", "--drain-window-s", "0"])
             .env("NO_COLOR", "1")
             .start(log)?;
         self.program = Some(program);

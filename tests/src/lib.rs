@@ -5,6 +5,7 @@
 
 pub use hub_servers::{ports, process, wait};
 
+pub mod cluster;
 pub mod hub_process;
 pub mod phoenix_js;
 pub mod pki;

@@ -66,6 +66,7 @@ impl Sandbox {
             api_listen: ([127, 0, 0, 1], 0).into(),
             device_certificate: certificate,
             device_key: key,
+            admin_listen: ([127, 0, 0, 1], 0).into(),
             ..Config::default()
         };
         change(&mut config);

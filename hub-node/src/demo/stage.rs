@@ -150,6 +150,7 @@ fn configure(dir: &Path, authority: &Authority) -> anyhow::Result<Config> {
         device_certificate: certificate,
         device_key: key,
         api_listen: loopback,
+        admin_listen: loopback,
         ..Config::default()
     })
 }

@@ -3,11 +3,14 @@
 //! Rules owned here: absolute deadlines and one permit per connection until it is authenticated; no actor before the identity is
 //! admitted; a node that stops accepts nothing more, and breaks off handshakes and downloads, which are resumed elsewhere.
 
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use hub_core::limits::{HANDSHAKES_MAX, KERNEL_UNSENT_BYTES_MAX, SOCKETS_MAX, TLS_HANDSHAKE_MAX};
+use hub_core::admission::Admission;
+use hub_core::limits::ADMISSION_WAIT_MAX;
+use hub_core::limits::{KERNEL_UNSENT_BYTES_MAX, SOCKETS_MAX, TLS_HANDSHAKE_MAX};
 use rustls::ServerConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +24,7 @@ use tracing::{debug, info, warn};
 use super::download::DownloadService;
 use super::head::{Answer, HeadKind, HeadPolicy, Upgrade, accept, read_head};
 use super::prefixed::Prefixed;
+use super::proxy::ProxySources;
 use crate::actors::device_socket::Arguments;
 use crate::actors::sockets::SocketSupervisors;
 use crate::context::{Context, wall_clock};
@@ -39,26 +43,73 @@ pub(crate) struct Edge {
     pub(crate) supervisors: Arc<SocketSupervisors>,
     pub(crate) downloads: Arc<DownloadService>,
     pub(crate) context: Arc<Context>,
+    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) admission: Gate,
+}
+
+/// What is in front of a listener.
+#[derive(Clone)]
+pub(crate) enum Front {
+    /// Nothing: the peer is the device.
+    Direct,
+    /// A load balancer that says whose connection it is.
+    Proxy(Arc<ProxySources>),
+}
+
+/// A connection, whose it is, and its place among the handshakes.
+type Accepted = (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>);
+
+/// The rate of handshakes, shared by all listeners.
+pub(crate) struct Gate(Mutex<Admission>);
+
+impl Gate {
+    pub(crate) fn new(per_second: u32) -> Self {
+        Self(Mutex::new(Admission::new(per_second, Instant::now())))
+    }
+
+    /// Waits until a handshake may begin; false at once when that is more than `most` away.
+    async fn wait(&self, most: Duration) -> bool {
+        loop {
+            let wait = self.lock().wait(Instant::now());
+            if wait.is_zero() {
+                return true;
+            }
+            if wait > most {
+                return false;
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn take(&self) {
+        self.lock().take(Instant::now());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Admission> {
+        // A panic elsewhere cannot leave the bucket half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Edge {
-    /// Accepts until `stop`. Over [`HANDSHAKES_MAX`] the kernel's backlog waits, whose retries are a free back-off.
-    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    /// Accepts until `accepting` is cancelled; what is not a socket's actor yet ends with `stop`. Over `HANDSHAKES_MAX`, and
+    /// over the rate of handshakes, the kernel's backlog waits, whose retries are a free back-off.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        listener: TcpListener,
+        front: Front,
+        accepting: CancellationToken,
+        stop: CancellationToken,
+    ) {
         loop {
-            let accepted = async {
-                let permit = handshakes.clone().acquire_owned().await.ok();
-                (listener.accept().await, permit)
-            };
-            let (accepted, permit) = tokio::select! {
-                accepted = accepted => accepted,
+            let accepted = tokio::select! {
+                accepted = self.accept(&listener, &front) => accepted,
+                () = accepting.cancelled() => return,
                 () = stop.cancelled() => return,
             };
             match accepted {
-                Ok((stream, remote)) => {
-                    // What is not a socket's actor yet ends with the listener: it would be told nothing any more, and
-                    // what it shares with the node would keep the node from ending.
-                    let serve = self.clone().serve(stream, remote, permit);
+                Ok((stream, remote, permit)) => {
+                    let serve = self.clone().serve(stream, remote, front.clone(), permit);
                     tokio::spawn(stop.clone().run_until_cancelled_owned(serve));
                 }
                 Err(error) => {
@@ -69,14 +120,43 @@ impl Edge {
         }
     }
 
+    async fn accept(&self, listener: &TcpListener, front: &Front) -> io::Result<Accepted> {
+        let permit = self.handshakes.clone().acquire_owned().await.ok();
+        if matches!(front, Front::Direct) {
+            // Before `accept`: who waits, waits in the backlog, and costs nothing here.
+            self.admission.wait(Duration::MAX).await;
+        }
+        let (stream, remote) = listener.accept().await?;
+        if matches!(front, Front::Direct) {
+            self.admission.take();
+        }
+        Ok((stream, remote, permit))
+    }
+
     async fn serve(
         self: Arc<Self>,
-        stream: TcpStream,
-        remote: SocketAddr,
+        mut stream: TcpStream,
+        mut remote: SocketAddr,
+        front: Front,
         permit: Option<OwnedSemaphorePermit>,
     ) {
         let _ = stream.set_nodelay(true);
         bound_unsent(&stream);
+        if let Front::Proxy(sources) = front {
+            match sources.read(&mut stream, remote).await {
+                Ok(Some(device)) => remote = device,
+                Ok(None) => return,
+                Err(fault) => {
+                    return info!(%remote, %fault, "closed a connection of no load balancer of ours");
+                }
+            }
+            // The balancer has connected already, and only a handshake could say "later": who would wait for long is closed, and
+            // comes back by its own back-off.
+            if !self.admission.wait(ADMISSION_WAIT_MAX).await {
+                return debug!(%remote, "too many handshakes");
+            }
+            self.admission.take();
+        }
         let handshake = TlsAcceptor::from(self.tls.clone()).accept(stream);
         let mut stream = match timeout(TLS_HANDSHAKE_MAX, handshake).await {
             Ok(Ok(stream)) => stream,

@@ -2,7 +2,7 @@
 //!
 //! Owns the format `/firmware/<uuid>?org=<id>&device=<id>&expires=<unix seconds>&sig=<base64url>`. The signature is
 //! HMAC-SHA256 over all of it. The same device may use its link again until it expires, because downloads resume.
-//! Nodes that serve each other's links must share the secret.
+//! Nodes that serve each other's links share the cluster's secret, of which it is made.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -49,8 +49,7 @@ pub(crate) enum SecretError {
 }
 
 impl SigningSecret {
-    /// A secret that is known.
-    #[cfg(test)]
+    /// A secret that is known: the one derived from the cluster's.
     pub(crate) fn from_bytes(bytes: [u8; SECRET_BYTES]) -> Self {
         Self(bytes)
     }

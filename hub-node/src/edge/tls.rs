@@ -1,5 +1,5 @@
 //! TLS of the device port: 1.3 and 1.2, one server certificate that can be replaced while running, and session
-//! tickets whose keys live for hours at most. A resumed session brings its client certificate back from the
+//! tickets that every node of the cluster opens ([`tickets`](super::tickets)). A resumed session brings its client certificate back from the
 //! ticket without asking the verifier, so whoever accepts it must ask again; no early data is ever taken.
 //!
 //! Missing and unknown server names get the one certificate there is: older devices send an address or nothing.
@@ -8,15 +8,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use hub_core::limits::TICKET_KEY_LIFETIME;
-use rustls::crypto::{CryptoProvider, GetRandomFailed};
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ServerConfig, TicketRotator};
+
+use super::tickets::Tickets;
+use crate::secret::ClusterSecret;
 
 /// Tickets a client gets at each handshake: a device reconnects one socket at a time.
 const TICKETS_PER_HANDSHAKE: usize = 1;
@@ -66,9 +68,6 @@ pub enum TlsError {
     /// Certificate and key do not belong together, or use something unsupported.
     #[error("the server's certificate cannot be used")]
     Unusable(#[source] rustls::Error),
-    /// The system gives no random numbers.
-    #[error("no ticket key can be made")]
-    Tickets(#[source] rustls::Error),
 }
 
 /// TLS of the device port.
@@ -82,19 +81,18 @@ pub struct DeviceTls {
 }
 
 impl DeviceTls {
-    /// Reads the server's files and sets TLS up with this judge of client certificates.
+    /// Reads the server's files and sets TLS up with this judge of client certificates; tickets are made of the secret.
     ///
     /// # Errors
     /// Files that cannot be used.
-    pub fn build(
+    pub(crate) fn build(
         files: ServerFiles,
         verifier: Arc<dyn ClientCertVerifier>,
+        secret: ClusterSecret,
     ) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let certificate = Arc::new(Certificate(ArcSwap::from_pointee(load(&files, &provider)?)));
-        let tickets = Arc::new(Tickets(ArcSwap::from_pointee(
-            fresh_tickets().map_err(TlsError::Tickets)?,
-        )));
+        let tickets = Tickets::new(secret);
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(TlsError::Unusable)?
@@ -131,15 +129,9 @@ impl DeviceTls {
         Ok(())
     }
 
-    /// Throws the ticket keys away: no session from before resumes. To be called when an authority is revoked.
-    ///
-    /// # Errors
-    /// No random numbers; the old keys stay.
-    pub fn void_tickets(&self) -> Result<(), TlsError> {
-        self.tickets
-            .0
-            .store(Arc::new(fresh_tickets().map_err(TlsError::Tickets)?));
-        Ok(())
+    /// Voids all tickets: no session from before resumes here. To be called when an authority is revoked.
+    pub fn void_tickets(&self) {
+        self.tickets.void();
     }
 }
 
@@ -172,61 +164,6 @@ struct Certificate(ArcSwap<CertifiedKey>);
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.load_full())
-    }
-}
-
-/// The ticket keys, replaceable as a whole.
-#[derive(Debug)]
-struct Tickets(ArcSwap<TicketRotator>);
-
-fn fresh_tickets() -> Result<TicketRotator, rustls::Error> {
-    // One key makes tickets for its lifetime and then only opens them for as long again.
-    let lifetime = u32::try_from(TICKET_KEY_LIFETIME.as_secs()).unwrap_or(u32::MAX);
-    TicketRotator::new(lifetime, one_key)
-}
-
-fn one_key() -> Result<Box<dyn ProducesTickets>, GetRandomFailed> {
-    let key = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|_| GetRandomFailed)?;
-    Ok(Box::new(OneKey(key)))
-}
-
-/// The library's own tickets behind the box that its rotator wants; the rotator outlives no key of theirs.
-#[derive(Debug)]
-struct OneKey(Arc<dyn ProducesTickets>);
-
-impl ProducesTickets for OneKey {
-    fn enabled(&self) -> bool {
-        self.0.enabled()
-    }
-
-    fn lifetime(&self) -> u32 {
-        self.0.lifetime()
-    }
-
-    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.0.encrypt(plain)
-    }
-
-    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        self.0.decrypt(cipher)
-    }
-}
-
-impl ProducesTickets for Tickets {
-    fn enabled(&self) -> bool {
-        self.0.load().enabled()
-    }
-
-    fn lifetime(&self) -> u32 {
-        self.0.load().lifetime()
-    }
-
-    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.0.load().encrypt(plain)
-    }
-
-    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        self.0.load().decrypt(cipher)
     }
 }
 

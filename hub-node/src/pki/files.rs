@@ -44,6 +44,12 @@ impl Folder {
         self.write(name, text, 0o644)
     }
 
+    /// Writes a file only its owner may read.
+    pub(super) fn write_secret(&self, name: &str, text: &str) -> Result<PathBuf, PkiError> {
+        self.refuse_existing(&[name])?;
+        self.write(name, text, 0o600)
+    }
+
     fn refuse_existing(&self, names: &[&str]) -> Result<(), PkiError> {
         let taken = names
             .iter()

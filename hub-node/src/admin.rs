@@ -1,0 +1,109 @@
+//! The probes: what an orchestrator and a load balancer ask a node, on a port of their own, in plain HTTP.
+//!
+//! - `/startupz`: 200 once the node has started.
+//! - `/livez`: 200 while the process answers at all; a node that does not is to be restarted.
+//! - `/readyz`: 200 while devices may be sent here, 404 while the node drains (HAProxy then keeps what is connected and sends nobody
+//!   new), 503 when it is broken. The body says how database and bus are, whatever the status.
+//! - `POST /drain`: sends the devices away as SIGTERM does, without ending the process.
+//!
+//! A database or a bus that is away makes no node unready: all nodes would be, and devices hold their sockets meanwhile.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use hub_core::bus_health::BusState;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::database::Database;
+use crate::routing::Sockets;
+
+/// What a node is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Not listening yet.
+    Starting,
+    /// Serving.
+    Ready,
+    /// Sending its devices away, since then.
+    Draining(Instant),
+}
+
+/// What the probes look at.
+#[derive(Clone)]
+pub(crate) struct Probes {
+    pub(crate) node: Arc<str>,
+    pub(crate) phase: watch::Receiver<Phase>,
+    /// Why devices must not be sent here, if so.
+    pub(crate) isolated: watch::Receiver<bool>,
+    pub(crate) database: Database,
+    pub(crate) bus: watch::Receiver<BusState>,
+    pub(crate) sockets: Arc<Sockets>,
+    /// Somebody asked for a drain.
+    pub(crate) drain: Arc<Notify>,
+}
+
+/// Serves the probes until `stop`.
+pub(crate) async fn serve(listener: TcpListener, probes: Probes, stop: CancellationToken) {
+    let router = Router::new()
+        .route("/startupz", get(startup))
+        .route("/livez", get(async || Json(json!({ "status": "alive" }))))
+        .route("/readyz", get(ready))
+        .route("/drain", post(drain))
+        .with_state(probes);
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = served.await {
+        warn!(%error, "the listener of the probes ended");
+    }
+}
+
+async fn startup(State(probes): State<Probes>) -> Response {
+    let started = *probes.phase.borrow() != Phase::Starting;
+    if started {
+        Json(json!({ "status": "started" })).into_response()
+    } else {
+        let starting = Json(json!({ "status": "starting" }));
+        (StatusCode::SERVICE_UNAVAILABLE, starting).into_response()
+    }
+}
+
+async fn ready(State(probes): State<Probes>) -> Response {
+    let phase = *probes.phase.borrow();
+    let (status, word) = match phase {
+        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        Phase::Draining(_) => (StatusCode::NOT_FOUND, "draining"),
+        Phase::Ready if *probes.isolated.borrow() => (StatusCode::SERVICE_UNAVAILABLE, "isolated"),
+        Phase::Ready => (StatusCode::OK, "ready"),
+    };
+    let now = Instant::now();
+    let bus = probes.bus.borrow().clone();
+    let mut body = json!({
+        "status": word,
+        "node": &*probes.node,
+        "sockets": probes.sockets.len(),
+        "database": {
+            "state": if probes.database.is_away() { "away" } else { "here" },
+            "away_s": probes.database.away_for(now).as_secs(),
+        },
+        "bus": { "state": bus.name(), "reason": bus.reason() },
+    });
+    if let (Phase::Draining(since), Some(body)) = (phase, body.as_object_mut()) {
+        let seconds = now.saturating_duration_since(since).as_secs();
+        body.insert("draining_s".into(), seconds.into());
+    }
+    (status, Json(body)).into_response()
+}
+
+async fn drain(State(probes): State<Probes>) -> Response {
+    probes.drain.notify_one();
+    let body = Json(json!({ "status": "draining", "sockets": probes.sockets.len() }));
+    (StatusCode::ACCEPTED, body).into_response()
+}

@@ -1,0 +1,431 @@
+//! A cluster of real processes: Postgres, Redis, `hub-node`s and, when asked for, HAProxy with the reference configuration.
+//!
+//! It holds one org (`acme`), one product (`sensor`), and a device authority that is not registered. Ports stay the same from
+//! run to run, so that any part can be killed and started again.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use hub_cli::{Client, ClientOptions};
+use hub_firmware::SigningKey;
+use hub_node::store::postgres::PostgresStore;
+use hub_node::store::records::Role;
+use hub_node::{Config, token};
+use hub_servers::{Haproxy, Postgres, Redis};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::pki::{Authority, Leaf};
+use crate::process::{Launch, Program, built};
+use crate::reference::Setup;
+use crate::tenant::{self, ORG};
+use crate::{ports, wait};
+
+/// What a node says once all its ports accept.
+const READY: &str = "ready node=";
+/// Connections the load balancer of a test takes.
+const LB_CONNECTIONS: &str = "4000";
+
+/// How a cluster is made.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Nodes; three at most behind the load balancer.
+    pub nodes: usize,
+    /// With HAProxy in front.
+    pub balanced: bool,
+    /// Seconds over which a draining node sends its devices away.
+    pub drain_window_s: u32,
+    /// Seconds a draining node goes on accepting.
+    pub lb_grace_s: u32,
+    /// The program of a node; the one that was built beside the test when there is none.
+    pub program: Option<Launcher>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            balanced: false,
+            drain_window_s: 1,
+            lb_grace_s: 0,
+            program: None,
+        }
+    }
+}
+
+/// How to start a node: a program, and what comes before the node's own arguments.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    /// The program.
+    pub program: PathBuf,
+    /// Its first arguments.
+    pub args: Vec<String>,
+}
+
+/// A node that runs or does not.
+pub struct ClusterNode {
+    /// Its name, `node-1` and on.
+    pub name: String,
+    /// A client of its own API.
+    pub api: Client,
+    config: Config,
+    program: Option<Program>,
+    runs: u32,
+}
+
+/// A whole cluster. All of it ends with this.
+pub struct Cluster {
+    /// The nodes.
+    pub nodes: Vec<ClusterNode>,
+    /// The load balancer, when there is one.
+    pub balancer: Option<(Haproxy, SocketAddr)>,
+    /// The database, which has one database `hub`.
+    pub postgres: Postgres,
+    /// The bus.
+    pub redis: Redis,
+    /// The authority whose certificates devices get; not registered with the hub.
+    pub devices: Authority,
+    /// The authority that vouches for the nodes' own certificate.
+    pub server_root: Authority,
+    /// Signs firmware; its public half is registered in [`ORG`].
+    pub signing: SigningKey,
+    /// The text of the admin's token.
+    pub token: String,
+    launcher: Launcher,
+    /// State directories, certificates, logs and whatever a test puts there.
+    pub dir: TempDir,
+}
+
+impl Cluster {
+    /// A cluster whose nodes all serve.
+    ///
+    /// # Errors
+    /// When a program is missing (the message says which) or anything does not start.
+    pub async fn start(plan: Plan) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("hub-cluster").tempdir()?;
+        let (postgres, redis) = tokio::try_join!(Postgres::start(), Redis::start())?;
+        postgres.create_database("hub")?;
+        let database_url = postgres.url("hub");
+        PostgresStore::migrate(&database_url).await?;
+        let server_root = Authority::root("server root")?;
+        let shared = Shared::make(dir.path(), &server_root, &database_url, &redis)?;
+        let mut configs = Vec::new();
+        for number in 1..=plan.nodes {
+            configs.push(shared.node(number, &plan)?);
+        }
+        let first = configs.first().context("a cluster has a node")?;
+        let name = "tests".parse()?;
+        let token = token::mint(first, Some(&ORG.parse()?), Role::Admin, &name, None).await?;
+        let launcher = match plan.program {
+            Some(launcher) => launcher,
+            None => Launcher {
+                program: built("hub-node")?,
+                args: Vec::new(),
+            },
+        };
+        let nodes = configs
+            .into_iter()
+            .map(|config| ClusterNode::new(config, &token))
+            .collect::<anyhow::Result<_>>()?;
+        let mut cluster = Self {
+            nodes,
+            balancer: None,
+            postgres,
+            redis,
+            devices: Authority::root("device root")?,
+            server_root,
+            signing: SigningKey::generate(),
+            token,
+            launcher,
+            dir,
+        };
+        for number in 0..cluster.nodes.len() {
+            cluster.launch(number)?;
+        }
+        for number in 0..cluster.nodes.len() {
+            cluster.listening(number).await?;
+        }
+        if plan.balanced {
+            cluster.balancer = Some(cluster.balance().await?);
+        }
+        tenant::furnish(&cluster.nodes[0].api, &cluster.signing).await?;
+        Ok(cluster)
+    }
+
+    /// Starts a node's process; it does not listen yet when this returns. Each run has a log of its own.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(&mut self, number: usize) -> anyhow::Result<()> {
+        let dir = self.dir.path().to_owned();
+        let node = self.nodes.get_mut(number).context("no such node")?;
+        node.launch(&self.launcher, &dir)
+    }
+
+    /// Waits until a node's ports accept.
+    ///
+    /// # Errors
+    /// When it ends or stays silent; the message holds its last words.
+    pub async fn listening(&mut self, number: usize) -> anyhow::Result<()> {
+        let node = self.nodes.get_mut(number).context("no such node")?;
+        node.program()?.said(READY, wait::PATIENCE).await?;
+        Ok(())
+    }
+
+    /// Starts a node again and waits until it serves.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn start_again(&mut self, number: usize) -> anyhow::Result<()> {
+        self.launch(number)?;
+        self.listening(number).await
+    }
+
+    /// Registers a device under a fresh certificate; what its reference device needs to start. It connects through the load
+    /// balancer, or to the node of this number when there is none.
+    ///
+    /// # Errors
+    /// The API's.
+    pub async fn reference(&self, name: &str, node: usize) -> anyhow::Result<Setup> {
+        let leaf = self.device(name).await?;
+        Ok(self.setup(name, &leaf, node))
+    }
+
+    /// What the reference device of this certificate needs to start.
+    #[must_use]
+    pub fn setup(&self, dir: &str, leaf: &Leaf, node: usize) -> Setup {
+        Setup::new(
+            format!("wss://{}", self.front(node)),
+            leaf,
+            &self.server_root,
+            self.signing.public_key(),
+            self.dir.path().join(dir),
+        )
+    }
+
+    /// Registers a device under a fresh certificate.
+    ///
+    /// # Errors
+    /// The API's.
+    pub async fn device(&self, name: &str) -> anyhow::Result<Leaf> {
+        let leaf = self.devices.device(name)?;
+        let node = self.nodes.first().context("a cluster has a node")?;
+        tenant::pin(&node.api, name, &leaf).await?;
+        Ok(leaf)
+    }
+
+    /// Where devices connect.
+    #[must_use]
+    pub fn front(&self, node: usize) -> SocketAddr {
+        match &self.balancer {
+            Some((_, address)) => *address,
+            None => self.nodes[node].config.device_listen,
+        }
+    }
+
+    /// HAProxy with the reference configuration in front of all nodes.
+    async fn balance(&self) -> anyhow::Result<(Haproxy, SocketAddr)> {
+        let [port, nobody] = ports::free()?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut env = vec![
+            ("HUB_LB_BIND".to_owned(), address.to_string()),
+            ("HUB_LB_MAXCONN".to_owned(), LB_CONNECTIONS.to_owned()),
+        ];
+        for number in 1..=3 {
+            let node = self.nodes.get(number - 1).map(|node| &node.config);
+            let proxy = node.and_then(|config| config.proxy_listen);
+            let proxy = proxy.unwrap_or(SocketAddr::from(([127, 0, 0, 1], nobody)));
+            let admin = node.map_or(nobody, |config| config.admin_listen.port());
+            env.push((format!("HUB_NODE_{number}"), proxy.to_string()));
+            env.push((format!("HUB_ADMIN_{number}"), admin.to_string()));
+        }
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/haproxy/haproxy.cfg");
+        let env: Vec<_> = env
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.clone()))
+            .collect();
+        Ok((Haproxy::start(&file, &env).await?, address))
+    }
+}
+
+impl ClusterNode {
+    fn new(config: Config, token: &str) -> anyhow::Result<Self> {
+        let api = Client::new(&ClientOptions {
+            url: format!("http://{}", config.api_listen),
+            token: token.to_owned(),
+            ca_pem: None,
+        })?;
+        Ok(Self {
+            name: config.node_name.clone(),
+            api,
+            config,
+            program: None,
+            runs: 0,
+        })
+    }
+
+    /// The process.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn program(&mut self) -> anyhow::Result<&mut Program> {
+        let name = &self.name;
+        self.program
+            .as_mut()
+            .with_context(|| format!("{name} does not run"))
+    }
+
+    /// Whether its process was started and not killed.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.program.is_some()
+    }
+
+    /// Ends it with SIGKILL.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut program) = self.program.take() {
+            program.kill()?;
+        }
+        Ok(())
+    }
+
+    /// Asks it to drain and stop, and waits for the end.
+    ///
+    /// # Errors
+    /// When it does not end, or not well.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        let mut program = self.program.take().context("it does not run")?;
+        let status = program.stop(wait::PATIENCE * 2).await?;
+        anyhow::ensure!(status.success(), "{} ended with {status}", self.name);
+        Ok(())
+    }
+
+    /// Where its API is.
+    #[must_use]
+    pub fn api_url(&self) -> String {
+        format!("http://{}", self.config.api_listen)
+    }
+
+    /// What its probe `/readyz` answers: the status and the body.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn ready(&self) -> anyhow::Result<(u16, Value)> {
+        let url = format!("http://{}/readyz", self.config.admin_listen);
+        let answer = reqwest::Client::new()
+            .get(url)
+            .timeout(std::time::Duration::from_secs(5))
+            .send()
+            .await?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.json().await?))
+    }
+
+    fn launch(&mut self, launcher: &Launcher, dir: &Path) -> anyhow::Result<()> {
+        self.runs += 1;
+        let config = &self.config;
+        let log = dir.join(format!("{}-{}.log", self.name, self.runs));
+        let path = |path: &Option<PathBuf>| path.clone().unwrap_or_default();
+        let mut launch = Launch::new(&launcher.program)
+            .args(&launcher.args)
+            .args(["run", "--node-name", &self.name, "--state-dir"])
+            .arg(&config.state_dir)
+            .args(["--device-listen", &config.device_listen.to_string()])
+            .args(["--api-listen", &config.api_listen.to_string()])
+            .args(["--admin-listen", &config.admin_listen.to_string()])
+            .args(["--device-url", &config.device_url, "--device-certificate"])
+            .arg(&config.device_certificate)
+            .arg("--device-key")
+            .arg(&config.device_key)
+            .arg("--cluster-key")
+            .arg(path(&config.cluster_key))
+            .arg("--firmware-dir")
+            .arg(path(&config.firmware_dir))
+            .args(["--lb-grace-s", &config.lb_grace_s.to_string()])
+            .args(["--drain-window-s", &config.drain_window_s.to_string()])
+            // as secrets are given: not on the command line
+            .env("HUB_DATABASE_URL", &config.database_url)
+            .env("HUB_REDIS_URL", &config.redis_url)
+            .env("NO_COLOR", "1");
+        if let Some(proxy) = config.proxy_listen {
+            launch = launch
+                .args(["--proxy-listen", &proxy.to_string()])
+                .args(["--proxy-source", "127.0.0.0/8"]);
+        }
+        self.program = Some(launch.start(log)?);
+        Ok(())
+    }
+}
+
+/// What the nodes share.
+struct Shared {
+    dir: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+    cluster_key: PathBuf,
+    firmware_dir: PathBuf,
+    database_url: String,
+    redis_url: String,
+}
+
+impl Shared {
+    fn make(
+        dir: &Path,
+        root: &Authority,
+        database_url: &str,
+        redis: &Redis,
+    ) -> anyhow::Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let (certificate, key) = root.server()?.write(dir, "server")?;
+        let cluster_key = dir.join("cluster.key");
+        let secret: [u8; 32] = rand::random();
+        let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&cluster_key)?;
+        std::io::Write::write_all(&mut file, text.as_bytes())?;
+        let firmware_dir = dir.join("shared");
+        std::fs::create_dir(&firmware_dir)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            certificate,
+            key,
+            cluster_key,
+            firmware_dir,
+            database_url: database_url.to_owned(),
+            redis_url: redis.url(),
+        })
+    }
+
+    fn node(&self, number: usize, plan: &Plan) -> anyhow::Result<Config> {
+        let [device, api, admin, proxy] = ports::free()?;
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let node_name = format!("node-{number}");
+        let state_dir = self.dir.join(&node_name);
+        std::fs::create_dir(&state_dir)?;
+        Ok(Config {
+            node_name,
+            state_dir,
+            device_listen: at(device),
+            device_certificate: self.certificate.clone(),
+            device_key: self.key.clone(),
+            device_url: format!("https://{}", at(device)),
+            api_listen: at(api),
+            admin_listen: at(admin),
+            proxy_listen: plan.balanced.then(|| at(proxy)),
+            cluster_key: Some(self.cluster_key.clone()),
+            firmware_dir: Some(self.firmware_dir.clone()),
+            database_url: self.database_url.clone(),
+            redis_url: self.redis_url.clone(),
+            lb_grace_s: plan.lb_grace_s,
+            drain_window_s: plan.drain_window_s,
+            ..Config::default()
+        })
+    }
+}
