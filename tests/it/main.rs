@@ -10,6 +10,7 @@
 
 mod abuse;
 mod acts;
+mod cluster;
 mod device;
 mod harness;
 mod kills;

@@ -1,0 +1,8 @@
+//! Three real nodes on a real Postgres and a real Redis: what a cluster must keep up whatever happens to its parts.
+
+mod crew;
+mod drain;
+mod faults;
+mod outages;
+mod owners;
+mod reach;

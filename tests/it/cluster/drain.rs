@@ -1,0 +1,1 @@
+//! Behind the load balancer: leaving cleanly, and devices that come back elsewhere.

@@ -1,0 +1,1 @@
+//! Redis away, Postgres away: what goes on, and how soon all is well again.
