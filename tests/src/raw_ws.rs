@@ -114,6 +114,14 @@ impl RawWs {
         .await
     }
 
+    /// This end of the connection.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.stream.get_ref().0.local_addr()
+    }
+
     /// Whether the TLS session was resumed.
     #[must_use]
     pub fn resumed(&self) -> bool {

@@ -58,7 +58,18 @@ async fn drafts_leave_nothing_behind() {
     assert_eq!(files(dir.path()), 1);
     drop(draft);
     assert_eq!(files(dir.path()), 0);
-    fs::write(dir.path().join(DRAFTS).join("left by a crash"), "x").unwrap();
+    let left = dir.path().join(DRAFTS).join("left by a crash");
+    fs::write(&left, "x").unwrap();
+    Blobs::open_dir(dir.path()).unwrap();
+    // another node may be writing it
+    assert_eq!(files(dir.path()), 1);
+    let long_ago = std::time::SystemTime::now() - 2 * API_UPLOAD_MAX;
+    File::options()
+        .write(true)
+        .open(&left)
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
     Blobs::open_dir(dir.path()).unwrap();
     assert_eq!(files(dir.path()), 0);
 }

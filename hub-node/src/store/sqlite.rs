@@ -44,7 +44,7 @@ macro_rules! locked {
     clippy::duplicate_mod,
     reason = "the same statements are compiled for each database"
 )]
-#[path = "sql/mod.rs"]
+#[path = "sql/statements.rs"]
 mod sql;
 #[cfg(test)]
 mod tests;
