@@ -17,6 +17,7 @@ pub mod admission;
 pub mod bus_health;
 pub mod command;
 pub mod fanout;
+pub mod isolation;
 pub mod lease;
 pub mod level;
 pub mod limits;

@@ -162,6 +162,10 @@ pub const CONTEST_ROUNDS_MAX: u32 = 3;
 pub const DUPLICATE_RETRY: Duration = Duration::from_secs(300);
 
 // --- while the database is away
+/// A node without its database asks the others this often whether they have it.
+pub const PEERS_ASKED_EVERY: Duration = Duration::from_secs(5);
+/// A node whose peers have the database for this long while it has not is cut off.
+pub const ISOLATED_AFTER: Duration = Duration::from_secs(30);
 /// A database that is away is asked this often whether it is back.
 pub const DATABASE_PROBE_EVERY: Duration = Duration::from_millis(500);
 /// A batch of writes is given up this long after its first failure to reach the database.

@@ -12,7 +12,7 @@ use hub_core::limits::{LEASE_DEVICES_MAX, NOTICES_EVERY};
 use hub_proto::id::ConnGen;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::routing::Sockets;
 use crate::store::cluster::{NodeRun, Renewal};
@@ -127,7 +127,7 @@ impl Membership {
             Ok(Renewal::Gone) => Event::Buried,
             Ok(Renewal::Replaced) => Event::Replaced,
             Err(error) => {
-                warn!(%error, "could not renew this node's lease");
+                debug!(%error, "could not renew this node's lease");
                 Event::Failed
             }
         }

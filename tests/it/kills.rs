@@ -4,9 +4,6 @@
 //! taken effect on its exact audience, none twice, and those of one channel in the order of their acceptance. The faults follow from
 //! a seed, which is printed; `HUB_SEED` repeats it. How processes interleave is the machine's to say.
 
-mod checker;
-mod writer;
-
 use std::time::{Duration, Instant};
 
 use hub_device::DeviceState;
@@ -14,13 +11,13 @@ use hub_proto::api::TargetSet;
 use hub_tests::hub_process::HubProcess;
 use hub_tests::reference::{Reference, is_on};
 use hub_tests::tenant::{self, ORG, PRODUCT};
+use hub_tests::trials::checker;
+use hub_tests::trials::writer::{Caller, Channel, GROUP, Pace, Writer};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-
-use writer::{Caller, Channel, Writer};
 
 /// Devices, all members of the one group.
 const DEVICES: usize = 6;
@@ -38,8 +35,11 @@ const FLIP_ONE_IN: u32 = 3;
 const FIRMWARE_BYTES: usize = 64 * 1024;
 /// Everything must be settled this long after the last start.
 const HEALED_WITHIN: Duration = Duration::from_secs(60);
-/// The group all devices are in.
-const GROUP: &str = "fleet";
+/// Every other command follows at once.
+const PACE: Pace = Pace {
+    pause_ms_max: 60,
+    at_once_one_in: 2,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_the_node_at_random_points_loses_doubles_and_reorders_nothing() -> anyhow::Result<()>
@@ -50,13 +50,13 @@ async fn killing_the_node_at_random_points_loses_doubles_and_reorders_nothing() 
     let mut hub = HubProcess::start().await?;
     let (mut fleet, firmwares) = fleet(&hub).await?;
 
-    let caller = Caller::new(&hub)?;
+    let caller = Caller::new(&[hub.api_url()], &hub.token)?;
     let enough = CancellationToken::new();
     let names: Vec<String> = (0..DEVICES).map(name).collect();
     let to_devices = (0..DEVICES).map(Channel::Device).collect();
     let writers = [
-        Writer::new(&caller, &names, to_devices, random.random()),
-        Writer::new(&caller, &names, vec![Channel::Group], random.random()),
+        Writer::new(&caller, &names, to_devices, PACE, random.random()),
+        Writer::new(&caller, &names, vec![Channel::Group], PACE, random.random()),
     ]
     .map(|writer| tokio::spawn(writer.run(enough.clone())));
     let (flips, flipped) = mpsc::channel(8);

@@ -16,6 +16,7 @@ use hub_servers::{Haproxy, Postgres, Redis};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::cut_proxy::CutProxy;
 use crate::pki::{Authority, Leaf};
 use crate::process::{Launch, Program, built};
 use crate::reference::Setup;
@@ -38,6 +39,8 @@ pub struct Plan {
     pub drain_window_s: u32,
     /// Seconds a draining node goes on accepting.
     pub lb_grace_s: u32,
+    /// Nodes reach Postgres through proxies that lose answers when they are told to.
+    pub cut_commits: bool,
     /// The program of a node; the one that was built beside the test when there is none.
     pub program: Option<Launcher>,
 }
@@ -49,6 +52,7 @@ impl Default for Plan {
             balanced: false,
             drain_window_s: 1,
             lb_grace_s: 0,
+            cut_commits: false,
             program: None,
         }
     }
@@ -82,6 +86,8 @@ pub struct Cluster {
     pub balancer: Option<(Haproxy, SocketAddr)>,
     /// The database, which has one database `hub`.
     pub postgres: Postgres,
+    /// What loses answers of Postgres, when there is one.
+    pub cutter: Option<CutProxy>,
     /// The bus.
     pub redis: Redis,
     /// The authority whose certificates devices get; not registered with the hub.
@@ -109,7 +115,18 @@ impl Cluster {
         let database_url = postgres.url("hub");
         PostgresStore::migrate(&database_url).await?;
         let server_root = Authority::root("server root")?;
-        let shared = Shared::make(dir.path(), &server_root, &database_url, &redis)?;
+        let cutter = match plan.cut_commits {
+            true => Some(CutProxy::start(([127, 0, 0, 1], postgres.port()).into()).await?),
+            false => None,
+        };
+        let reached = cutter.as_ref().map(|cutter| {
+            database_url.replace(
+                &format!(":{}/", postgres.port()),
+                &format!(":{}/", cutter.address().port()),
+            )
+        });
+        let reached = reached.as_deref().unwrap_or(&database_url);
+        let shared = Shared::make(dir.path(), &server_root, reached, &redis)?;
         let mut configs = Vec::new();
         for number in 1..=plan.nodes {
             configs.push(shared.node(number, &plan)?);
@@ -131,6 +148,7 @@ impl Cluster {
         let mut cluster = Self {
             nodes,
             balancer: None,
+            cutter,
             postgres,
             redis,
             devices: Authority::root("device root")?,
@@ -147,7 +165,9 @@ impl Cluster {
             cluster.listening(number).await?;
         }
         if plan.balanced {
-            cluster.balancer = Some(cluster.balance().await?);
+            let [port] = ports::free()?;
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            cluster.balancer = Some(cluster.balance(address).await?);
         }
         tenant::furnish(&cluster.nodes[0].api, &cluster.signing).await?;
         Ok(cluster)
@@ -224,10 +244,22 @@ impl Cluster {
         }
     }
 
+    /// Ends the load balancer, and every connection through it, and starts it again on the same address.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn balance_again(&mut self) -> anyhow::Result<()> {
+        let Some((old, address)) = self.balancer.take() else {
+            return Ok(());
+        };
+        drop(old);
+        self.balancer = Some(self.balance(address).await?);
+        Ok(())
+    }
+
     /// HAProxy with the reference configuration in front of all nodes.
-    async fn balance(&self) -> anyhow::Result<(Haproxy, SocketAddr)> {
-        let [port, nobody] = ports::free()?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
+    async fn balance(&self, address: SocketAddr) -> anyhow::Result<(Haproxy, SocketAddr)> {
+        let [nobody] = ports::free()?;
         let mut env = vec![
             ("HUB_LB_BIND".to_owned(), address.to_string()),
             ("HUB_LB_MAXCONN".to_owned(), LB_CONNECTIONS.to_owned()),

@@ -6,6 +6,7 @@
 pub use hub_servers::{ports, process, wait};
 
 pub mod cluster;
+pub mod cut_proxy;
 pub mod hub_process;
 pub mod phoenix_js;
 pub mod pki;
@@ -14,3 +15,4 @@ pub mod reference;
 pub mod sandbox;
 pub mod tenant;
 pub mod tls;
+pub mod trials;

@@ -210,7 +210,8 @@ impl From<StoreError> for Refused {
             StoreError::NotFound { what } => Self::NotFound { what },
             StoreError::Conflict { code, detail } => Self::Conflict { code, detail },
             StoreError::Unavailable(source) | StoreError::Busy(source) => {
-                tracing::warn!(error = %source, "the database cannot answer an API call now");
+                // that it is away was said once, by whoever noticed
+                tracing::debug!(error = %source, "the database cannot answer an API call now");
                 Self::Unavailable {
                     code: "store_unavailable",
                     detail: "the database cannot answer now",

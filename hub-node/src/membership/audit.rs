@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hub_core::limits::LEASE_DEVICES_MAX;
 use hub_proto::id::DeviceId;
-use tracing::warn;
+use tracing::debug;
 
 use crate::context::wall_clock;
 use crate::routing::Sockets;
@@ -55,7 +55,7 @@ impl Audit {
         loop {
             let held = match self.store.held(&self.run, self.done).await {
                 Ok(held) => held,
-                Err(error) => return warn!(%error, "could not read what is connected here"),
+                Err(error) => return debug!(%error, "could not read what is connected here"),
             };
             for &(device, generation) in &held {
                 // A join on its way here has its socket already; one that ends before it hears gives itself up.

@@ -66,12 +66,12 @@ macro_rules! whole_store_suite {
             }
             delivery::{
                 join_gives_all_that_is_missing, joins_and_leaves_are_seen, older_generations_are_fenced, one_bad_write_spoils_no_other, refused_joins_write_nothing,
-                pending_is_bounded, acked_commands_never_return, group_changes_tell_what_is_live, dead_nodes_are_forgotten,
+                pending_is_bounded, the_oldest_come_first_over_all_channels, acked_commands_never_return, group_changes_tell_what_is_live, dead_nodes_are_forgotten,
                 updates_keep_the_latest, offers_are_counted_per_decision,
             }
             updates::{joins_end_updates}
             nodes::{
-                leases_are_held_by_one_run, living_nodes_are_not_reaped, sockets_are_claimed_again, takeovers_leave_word,
+                leases_are_held_by_one_run, living_nodes_are_not_reaped, sockets_are_claimed_again, no_stale_write_is_accepted, takeovers_leave_word,
                 a_silent_holder_loses_and_a_living_one_stays, leaving_first_is_no_takeover,
             }
             concurrency::{audience_is_exact_while_members_come, no_change_is_missed, one_owner_at_a_time}

@@ -218,8 +218,15 @@ async fn without_postgres_sockets_stay_and_joins_are_answered_on_them() -> anyho
             "{body}"
         );
     }
-    let refused = cluster.nodes[1].api.device(ORG, PRODUCT, "d0").await.unwrap_err();
-    assert!(format!("{refused:?}").contains("store_unavailable"), "{refused:?}");
+    let refused = cluster.nodes[1]
+        .api
+        .device(ORG, PRODUCT, "d0")
+        .await
+        .unwrap_err();
+    assert!(
+        format!("{refused:?}").contains("store_unavailable"),
+        "{refused:?}"
+    );
     cluster.postgres.thaw()?;
     let thawed = Instant::now();
     wait::until("a join", PATIENCE, async || {

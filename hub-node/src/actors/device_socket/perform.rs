@@ -211,7 +211,7 @@ impl State {
                     .reconcile(device, certificate, wall_clock())
                     .await
                     .map_err(|error| {
-                        warn!(%error, %device, "could not read what a device lacks");
+                        debug!(%error, %device, "could not read what a device lacks");
                         context.unavailable()
                     }),
                 Err(_) => Err(context.unavailable()),

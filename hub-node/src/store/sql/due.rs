@@ -46,8 +46,9 @@ fn pending_of(row: DueRow) -> StoreResult<PendingCommand> {
     })
 }
 
-/// What a device is owed over its own channel and those of its groups, oldest first inside each channel, and whether
-/// there is more than fits.
+/// What a device is owed over its own channel and those of its groups, and whether there is more than fits. Inside a channel the
+/// order is that of the channel; over all channels the oldest come first, or what a device was sent and the store could not note
+/// would wait behind newer commands until the device no longer knows it.
 pub(super) async fn due_to_device(
     db: &mut Db,
     device: DeviceId,
@@ -63,7 +64,7 @@ pub(super) async fn due_to_device(
          LEFT JOIN cursor k ON k.device_id = $1 AND k.ch = a.ch \
          LEFT JOIN execution e ON e.command_id = c.id AND e.device_id = $1 \
          WHERE c.seq > coalesce(k.acked_seq, 0) AND coalesce(e.state, 0) < 2 \
-         ORDER BY c.ch, c.seq LIMIT $3",
+         ORDER BY max(c.created_at) OVER (PARTITION BY c.ch ORDER BY c.seq), c.ch, c.seq LIMIT $3",
     )
     .bind(device.0)
     .bind(now.as_micros())

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use crate::store::Store;
 use crate::store::delivery::{Attach, DeviceOutcome, DeviceWrite, ExecutionReport, UpdateReport};
-use crate::store::suite::world::{NOW, World, all, digest, later, run};
+use crate::store::records::NewCommand;
+use crate::store::suite::world::{NOW, World, all, command, digest, later, run};
 
 pub(in crate::store) async fn join_gives_all_that_is_missing(store: Arc<dyn Store>) {
     let world = World::new(&store, "a").await;
@@ -305,6 +306,31 @@ pub(in crate::store) async fn pending_is_bounded(store: Arc<dyn Store>) {
         (rest.pending.len(), rest.more, rest.pending[0].id),
         (UNACKED_COMMANDS_MAX - 1, false, given[3].id)
     );
+}
+
+pub(in crate::store) async fn the_oldest_come_first_over_all_channels(store: Arc<dyn Store>) {
+    let world = World::new(&store, "a").await;
+    let id = world.device("d").await;
+    world.members("g", 0, &["d"]).await;
+    let newer = |seconds| NewCommand {
+        now: later(seconds),
+        ..command()
+    };
+    let to_device = async |seconds| {
+        let given = store.command_device(world.at("d"), newer(seconds)).await;
+        given.unwrap().value.id
+    };
+    let mut wanted = vec![to_device(-9).await];
+    for _ in 0..3 {
+        wanted.push(world.to_group("g").await.id);
+    }
+    for seconds in 1..=40 {
+        wanted.push(to_device(seconds).await);
+    }
+    wanted.truncate(UNACKED_COMMANDS_MAX);
+    let pending = world.lacks(id).await.pending;
+    let ids: Vec<_> = pending.iter().map(|due| due.id).collect();
+    assert_eq!(ids, wanted);
 }
 
 pub(in crate::store) async fn acked_commands_never_return(store: Arc<dyn Store>) {

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
+use hub_core::command::ExecutionState;
 use hub_core::limits::TAKEOVERS_MAX;
 use hub_proto::id::{ConnGen, DeviceId};
 
 use crate::store::Store;
 use crate::store::cluster::{NodeRun, Notice, Renewal};
-use crate::store::delivery::{Attach, Contest, DeviceOutcome, DeviceWrite};
+use crate::store::delivery::{Attach, Contest, DeviceOutcome, DeviceWrite, ExecutionReport};
 use crate::store::suite::world::{NOW, World, run};
 
 /// A join from this node; what it took and from whom.
@@ -117,6 +118,57 @@ pub(in crate::store) async fn sockets_are_claimed_again(store: Arc<dyn Store>) {
     assert_eq!(store.held(&node, DeviceId(0)).await.unwrap(), held[..1]);
     assert!(store.held(&node, here).await.unwrap().is_empty());
     assert_eq!(node_of(&world, "moved").await.as_deref(), Some("two"));
+}
+
+pub(in crate::store) async fn no_stale_write_is_accepted(store: Arc<dyn Store>) {
+    let world = World::new(&store, "a").await;
+    let id = world.device("d").await;
+    let given = world.to_device("d").await;
+    let (old, _) = join_from(&world, "one", id).await;
+    join_from(&world, "two", id).await;
+    let stale = |number: usize| match number % 4 {
+        0 => DeviceWrite::Claim {
+            device: id,
+            generation: old,
+            commands: vec![given.id],
+            at: NOW,
+        },
+        1 => DeviceWrite::Execution {
+            device: id,
+            generation: old,
+            report: ExecutionReport {
+                command: given.id,
+                state: ExecutionState::Succeeded,
+                output: None,
+            },
+            at: NOW,
+        },
+        2 => DeviceWrite::Detach {
+            device: id,
+            generation: old,
+            at: NOW,
+        },
+        _ => DeviceWrite::Alive {
+            device: id,
+            generation: old,
+        },
+    };
+    for batch in 0..8 {
+        let writes = (0..128).map(|number| stale(batch + number)).collect();
+        let outcomes = store.device_writes(writes).await.unwrap();
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| matches!(outcome, DeviceOutcome::Fenced))
+        );
+    }
+    let lost = store.reclaim(&run("one", 1), &[(id, old)]).await.unwrap();
+    assert_eq!(lost, [id]);
+    assert_eq!(node_of(&world, "d").await.as_deref(), Some("two"));
+    assert_eq!(
+        world.counts(given.id, NOW).await,
+        [(ExecutionState::Sent, 1)]
+    );
 }
 
 pub(in crate::store) async fn takeovers_leave_word(store: Arc<dyn Store>) {

@@ -4,18 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
+use super::writer::Accepted;
+use crate::reference::Setup;
+use crate::tenant::ORG;
+use crate::wait;
 use hub_cli::{Client, PageOf};
 use hub_proto::api::{Execution, ExecutionState};
 use hub_proto::id::CommandId;
-use hub_tests::reference::Setup;
-use hub_tests::tenant::ORG;
-use hub_tests::wait;
-
-use super::writer::{Accepted, Channel};
 
 /// What was found; everything but the first two should be nothing.
 #[derive(Debug, Default)]
-pub(super) struct Verdict {
+pub struct Verdict {
     /// Commands that the API accepted.
     accepted: usize,
     /// What they should have done, one for each device of their audience, by the state it ended in.
@@ -31,7 +30,54 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn assert_clean(&self) {
+    /// Commands that the API accepted.
+    #[must_use]
+    pub fn accepted(&self) -> usize {
+        self.accepted
+    }
+
+    /// What they should have done, one for each device of their audience.
+    #[must_use]
+    pub fn effects_wanted(&self) -> usize {
+        self.states.values().sum()
+    }
+
+    /// Wanted effects that never came, or never came to an end.
+    #[must_use]
+    pub fn lost(&self) -> &[String] {
+        &self.lost
+    }
+
+    /// Effects that came more than once.
+    #[must_use]
+    pub fn doubled(&self) -> &[String] {
+        &self.doubled
+    }
+
+    /// Effects that came after one of a later command of the same channel.
+    #[must_use]
+    pub fn inverted(&self) -> &[String] {
+        &self.inverted
+    }
+
+    /// Effects and executions nobody asked for.
+    #[must_use]
+    pub fn strange(&self) -> &[String] {
+        &self.strange
+    }
+
+    /// Whether nothing was lost, doubled, inverted or made up.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let found = [&self.lost, &self.doubled, &self.inverted, &self.strange];
+        found.iter().all(|found| found.is_empty())
+    }
+
+    /// Fails with what was found, if anything.
+    ///
+    /// # Panics
+    /// When anything was.
+    pub fn assert_clean(&self) {
         for (what, found) in [
             ("lost", &self.lost),
             ("doubled", &self.doubled),
@@ -59,7 +105,7 @@ impl fmt::Display for Verdict {
 }
 
 /// Waits until every execution of every accepted command is over, then compares. `accepted` holds one list for each writer.
-pub(super) async fn check(
+pub async fn check(
     api: &Client,
     names: &[String],
     devices: &[Setup],
@@ -70,7 +116,11 @@ pub(super) async fn check(
     let deadline = tokio::time::Instant::now() + within;
     for command in accepted.iter().flatten() {
         verdict.accepted += 1;
-        let audience: Vec<&str> = audience(command.channel, names).collect();
+        let audience: Vec<&str> = command
+            .audience
+            .iter()
+            .map(|at| names[*at].as_str())
+            .collect();
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
         let over = wait::until("the end of a command", left, async || {
             let executions = executions(api, command.id).await.ok()?;
@@ -89,7 +139,7 @@ pub(super) async fn check(
         let effects = setup.effects()?;
         let wanted: Vec<Vec<&Accepted>> = accepted
             .iter()
-            .map(|list| list.iter().filter(|c| concerns(c.channel, at)).collect())
+            .map(|list| list.iter().filter(|c| c.audience.contains(&at)).collect())
             .collect();
         verdict.effects(name, &effects, &wanted);
     }
@@ -148,21 +198,6 @@ impl Verdict {
     }
 }
 
-fn audience(channel: Channel, names: &[String]) -> impl Iterator<Item = &str> {
-    names
-        .iter()
-        .enumerate()
-        .filter(move |(at, _)| concerns(channel, *at))
-        .map(|(_, name)| name.as_str())
-}
-
-fn concerns(channel: Channel, device: usize) -> bool {
-    match channel {
-        Channel::Device(at) => at == device,
-        Channel::Group => true,
-    }
-}
-
 /// Nothing expires here and every command succeeds on every device, so success is the one end there is.
 fn is_over(state: ExecutionState) -> bool {
     match state {
@@ -188,11 +223,13 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::trials::writer::Channel;
 
     fn command(number: u128) -> Accepted {
         Accepted {
             id: CommandId(Uuid::from_u128(number)),
             channel: Channel::Device(0),
+            audience: [0].into(),
         }
     }
 

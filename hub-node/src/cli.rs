@@ -1,0 +1,150 @@
+//! The command line of `hub-node`.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use crate::config::{Config, ConfigError, ConfigFlags};
+use crate::{Node, demo, firmware, pki, tables, token};
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Exit code of a configuration that makes no sense (`EX_CONFIG` is 78; 64, `EX_USAGE`, is what proxies use for it).
+const EXIT_CONFIG: u8 = 64;
+
+/// A device hub: devices hold one mutually authenticated WebSocket each; you tell them what to run and what to do.
+#[derive(Parser)]
+#[command(
+    name = "hub-node",
+    version,
+    after_help = "Examples:\n  hub-node demo                       a whole hub with devices, on nothing but itself\n  hub-node pki server --help          make a server certificate\n  hub-node run --config hub.toml      run a node\n  hub-node token create --org acme    a token for the API, printed once"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a node until SIGTERM or Ctrl-C.
+    Run(ConfigFlags),
+    /// Show hub at work: a hub, four devices, an update, a group and a command, all on this machine.
+    Demo(demo::DemoFlags),
+    /// Make certificates: an authority, a server's, a device's.
+    Pki(pki::PkiCommand),
+    /// Make a signing key, or firmware signed with it.
+    Firmware(firmware::FirmwareCommand),
+    /// Make an API token; works on the state directory, whether a node runs on it or not.
+    Token(token::TokenCommand),
+    /// Bring the tables of a Postgres database up to date.
+    Migrate(tables::MigrateCommand),
+    /// Move a hub into Postgres, or declare a restored database a new history.
+    Store(tables::StoreCommand),
+    /// Look at the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Check it, print what is in effect, and say everything that is wrong at once.
+    Check(ConfigFlags),
+}
+
+/// Runs the program with these arguments, the first of which is its name; what the process should exit with.
+#[must_use]
+pub fn main_from(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+    let cli = Cli::parse_from(arguments);
+    let outcome = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(dispatch(cli.command)),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "hub-node: {error:#}");
+            if error.is::<ConfigError>() {
+                ExitCode::from(EXIT_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run(flags) => run(Config::load(&flags)?).await,
+        Command::Demo(flags) => demo::run(flags).await,
+        Command::Pki(command) => {
+            Ok(command.run(time::OffsetDateTime::now_utc(), &mut std::io::stdout())?)
+        }
+        Command::Firmware(command) => command.run(&mut std::io::stdout()),
+        Command::Token(command) => command.run(&mut std::io::stdout()).await,
+        Command::Migrate(command) => command.run(&mut std::io::stdout()).await,
+        Command::Store(command) => command.run(&mut std::io::stdout()).await,
+        Command::Config {
+            command: ConfigCommand::Check(flags),
+        } => {
+            let config = Config::load(&flags)?;
+            let text = toml_text(&config)?;
+            std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes())?;
+            Ok(())
+        }
+    }
+}
+
+/// The configuration as its file would say it. It holds paths of secrets and no secret.
+fn toml_text(config: &Config) -> anyhow::Result<String> {
+    toml::to_string_pretty(config).context("cannot print the configuration")
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.log)?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // Colours are for terminals: in a file or a journal they are rubbish.
+    let subscriber = if std::io::stderr().is_terminal() {
+        subscriber
+    } else {
+        subscriber.with_ansi(false)
+    };
+    if config.log_json {
+        subscriber.json().init()
+    } else {
+        subscriber.init()
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let node = Node::start(&config).await?;
+    tokio::select! {
+        _ = terminate.recv() => drain(&node, &mut terminate).await,
+        // Whoever sits in front of it does not want to wait.
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        () = node.drain_asked() => {
+            drain(&node, &mut terminate).await;
+            // Gone are the devices; when the process ends is for whoever asked to say.
+            terminate.recv().await;
+        }
+        () = node.replaced() => {
+            node.stop().await;
+            anyhow::bail!("another node runs under the name {}; give each node a node_name of its own", config.node_name);
+        }
+    }
+    node.stop().await;
+    Ok(())
+}
+
+/// Sends the devices away at the configured pace; a SIGTERM meanwhile cuts it short.
+async fn drain(node: &Node, terminate: &mut Signal) {
+    tokio::select! {
+        () = node.drain() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,259 @@
+//! A run of fault trials on a cluster behind its load balancer.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use hub_cli::{Client, PageOf};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::checker::{self, Verdict};
+use super::faults::{Fault, happen};
+use super::writer::{Accepted, Caller, Channel, GROUP, Pace, SHIFT, Writer};
+use crate::cluster::{Cluster, Launcher, Plan};
+use crate::pki::Leaf;
+use crate::reference::{Reference, Setup};
+use crate::tenant::{self, ORG};
+use crate::wait;
+
+/// Presence must be right, and every device joined, this long after a fault: a lease, and those who look for it.
+const CONVERGED_WITHIN: Duration = Duration::from_secs(60);
+/// Everything must be settled this long after the last fault.
+const SETTLED_WITHIN: Duration = Duration::from_secs(120);
+/// Nodes behind the load balancer.
+const NODES: usize = 3;
+/// One trial in this many has two faults at a time.
+const TWO_ONE_IN: u32 = 4;
+/// Calm between two trials, milliseconds at most.
+const CALM_MS_MAX: u64 = 800;
+/// Some 15 commands a second from each writer.
+const PACE: Pace = Pace {
+    pause_ms_max: 110,
+    at_once_one_in: 5,
+};
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Trials {
+    /// Faults, one or two at a time.
+    pub trials: u32,
+    /// What they follow from.
+    pub seed: u64,
+    /// Devices, all members of one group.
+    pub devices: usize,
+    /// How a node is started; the program beside the test when there is none.
+    pub program: Option<Launcher>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was asked for.
+    pub trials: Trials,
+    /// Commands and effects.
+    pub verdict: Verdict,
+    /// How often each fault happened.
+    pub faults: BTreeMap<&'static str, u32>,
+    /// From the end of each fault until presence was right.
+    pub converged: Vec<Duration>,
+    /// Trials after which presence was not right in time.
+    pub wrong_presence: Vec<String>,
+    /// Calls that were made again.
+    pub repeated: u64,
+    /// Joins of all devices.
+    pub joins: u64,
+    /// How long it all took.
+    pub took: Duration,
+}
+
+/// Runs them. `tell` hears of each trial before it begins.
+///
+/// # Errors
+/// When the laboratory itself fails.
+pub async fn run(trials: Trials, tell: impl FnMut(u32, &[Fault])) -> anyhow::Result<Outcome> {
+    let mut random = StdRng::seed_from_u64(trials.seed);
+    let drawn = (0..trials.trials).map(|_| draw(&mut random, NODES, trials.devices));
+    let drawn = drawn.collect();
+    run_these(trials, drawn, tell).await
+}
+
+/// The same with these faults, one group of them for each trial.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_these(
+    trials: Trials,
+    drawn: Vec<Vec<Fault>>,
+    mut tell: impl FnMut(u32, &[Fault]),
+) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let mut random = StdRng::seed_from_u64(!trials.seed);
+    let plan = Plan {
+        balanced: true,
+        program: trials.program.clone(),
+        ..Plan::default()
+    };
+    let mut cluster = Cluster::start(plan).await?;
+    let (names, leaves, fleet) = fleet(&cluster, trials.devices).await?;
+    let apis: Vec<String> = cluster.nodes.iter().map(|node| node.api_url()).collect();
+    let caller = Caller::new(&apis, &cluster.token)?;
+    let enough = CancellationToken::new();
+    let writers = writers(&caller, &names, &mut random, &enough);
+
+    let (mut faults, mut converged, mut wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
+    for (trial, drawn) in (1..).zip(drawn) {
+        tell(trial, &drawn);
+        for fault in &drawn {
+            *faults.entry(fault.name()).or_insert(0) += 1;
+        }
+        happen(&drawn, &mut cluster, &leaves)
+            .await
+            .with_context(|| format!("trial {trial}, seed {}", trials.seed))?;
+        let healed = Instant::now();
+        match present(&cluster.nodes[trial as usize % 3].api, names.len()).await {
+            Ok(()) => converged.push(healed.elapsed()),
+            Err(error) => wrong.push(format!("trial {trial} {drawn:?}: {error:#}")),
+        }
+        let calm = random.random_range(0..=CALM_MS_MAX);
+        tokio::time::sleep(Duration::from_millis(calm)).await;
+    }
+    enough.cancel();
+    let mut accepted: Vec<Vec<Accepted>> = Vec::new();
+    for writer in writers {
+        accepted.push(writer.await??);
+    }
+    let setups: Vec<Setup> = fleet.iter().map(|device| device.setup.clone()).collect();
+    let api = &cluster.nodes[0].api;
+    let verdict = checker::check(api, &names, &setups, &accepted, SETTLED_WITHIN).await?;
+    let joins = fleet.iter().map(|device| device.state.borrow().joins).sum();
+    let clean = verdict.is_clean() && wrong.is_empty();
+    if !clean {
+        keep(cluster);
+    }
+    Ok(Outcome {
+        trials,
+        verdict,
+        faults,
+        converged,
+        wrong_presence: wrong,
+        repeated: caller.repeated(),
+        joins,
+        took: began.elapsed(),
+    })
+}
+
+/// Leaves logs and databases behind for whoever looks into a failure.
+#[expect(clippy::print_stderr, reason = "the place must be known")]
+fn keep(mut cluster: Cluster) {
+    cluster.dir.disable_cleanup(true);
+    eprintln!("logs are kept in {}", cluster.dir.path().display());
+}
+
+fn draw(random: &mut StdRng, nodes: usize, devices: usize) -> Vec<Fault> {
+    let mut drawn = vec![Fault::draw(random, nodes, devices)];
+    if random.random_ratio(1, TWO_ONE_IN) {
+        let other = Fault::draw(random, nodes, devices);
+        if other.part() != drawn[0].part() {
+            drawn.push(other);
+        }
+    }
+    drawn
+}
+
+/// Reference devices behind the load balancer, all in [`GROUP`], none in [`SHIFT`].
+async fn fleet(
+    cluster: &Cluster,
+    devices: usize,
+) -> anyhow::Result<(Vec<String>, Vec<Leaf>, Vec<Reference>)> {
+    let names: Vec<String> = (0..devices).map(|device| format!("d{device}")).collect();
+    let (mut leaves, mut fleet) = (Vec::new(), Vec::new());
+    for name in &names {
+        let leaf = cluster.device(name).await?;
+        let mut setup = cluster.setup(name, &leaf, 0);
+        setup.reconnect.cap = Duration::from_secs(2);
+        leaves.push(leaf);
+        fleet.push(setup.start()?);
+    }
+    let api = &cluster.nodes[0].api;
+    let members: Vec<&str> = names.iter().map(String::as_str).collect();
+    tenant::group(api, GROUP, 0, &members).await?;
+    tenant::group(api, SHIFT, 1, &[]).await?;
+    present(api, devices).await?;
+    Ok((names, leaves, fleet))
+}
+
+type Writing = tokio::task::JoinHandle<anyhow::Result<Vec<Accepted>>>;
+
+fn writers(
+    caller: &Caller,
+    names: &[String],
+    random: &mut StdRng,
+    enough: &CancellationToken,
+) -> Vec<Writing> {
+    let half = names.len() / 2;
+    let devices = |range: std::ops::Range<usize>| range.map(Channel::Device).collect();
+    let channels: [Vec<Channel>; 4] = [
+        devices(0..half),
+        devices(half..names.len()),
+        vec![Channel::Group],
+        vec![Channel::Shift],
+    ];
+    channels
+        .map(|channels| {
+            let writer = Writer::new(caller, names, channels, PACE, random.random());
+            tokio::spawn(writer.run(enough.clone()))
+        })
+        .into()
+}
+
+/// Waits until so many devices are shown as connected, which are all there are.
+async fn present(api: &Client, devices: usize) -> anyhow::Result<()> {
+    let mut shown = 0;
+    let right = wait::until("presence", CONVERGED_WITHIN, async || {
+        let connections = api.connections(ORG, &PageOf::default()).await.ok()?;
+        shown = connections.items.len();
+        (shown == devices).then_some(())
+    });
+    right
+        .await
+        .with_context(|| format!("{shown} of {devices} are shown as connected"))
+}
+
+impl Outcome {
+    /// Whether nothing was lost, doubled, inverted or wrong.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.verdict.is_clean() && self.wrong_presence.is_empty()
+    }
+
+    /// All of it, for scripts.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let millis = |part: usize| {
+            let at = self.converged.len().saturating_sub(1) * part / 100;
+            let mut sorted = self.converged.clone();
+            sorted.sort_unstable();
+            sorted.get(at).map_or(0, |took| took.as_millis() as u64)
+        };
+        json!({
+            "trials": self.trials.trials,
+            "seed": self.trials.seed,
+            "devices": self.trials.devices,
+            "seconds": self.took.as_secs(),
+            "faults": self.faults,
+            "commands": self.verdict.accepted(),
+            "effects": self.verdict.effects_wanted(),
+            "lost": self.verdict.lost().len(),
+            "doubled": self.verdict.doubled().len(),
+            "inverted": self.verdict.inverted().len(),
+            "strange": self.verdict.strange().len(),
+            "wrong_presence": self.wrong_presence,
+            "converged_ms": { "p50": millis(50), "p99": millis(99) },
+            "calls_repeated": self.repeated,
+            "joins": self.joins,
+        })
+    }
+}
