@@ -99,6 +99,9 @@ pub trait Store:
     + Sync
     + 'static
 {
+    /// A call was not answered in time: connections of now may be dead, even those that look alive, and are used for no further
+    /// call. Nothing to do for a database that is a file.
+    fn reconnect(&self) {}
 }
 
 /// Orgs, products, tokens and remembered answers.

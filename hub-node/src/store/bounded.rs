@@ -1,7 +1,7 @@
 //! A store whose every call ends in time, and that knows whether the database is there.
 //!
 //! A server that is frozen or cut off says nothing at all, and its connections look alive. Rule owned here: a call is answered
-//! within `STORE_CALL_MAX`; one that is not tells that the database is away; while it is away, calls are answered `Unavailable`
+//! within `STORE_CALL_MAX`; one that is not tells that the database is away, and that its connections cannot be trusted; while it is away, calls are answered `Unavailable`
 //! at once, and only the probe asks.
 
 use std::sync::Arc;
@@ -62,6 +62,7 @@ impl Bounded {
     ) -> StoreResult<T> {
         let answer = tokio::time::timeout(limit, call).await;
         let outcome = answer.unwrap_or_else(|_| {
+            self.inner.reconnect();
             let error = format!("the database did not answer within {limit:?}");
             Err(StoreError::Unavailable(error.into()))
         });

@@ -60,9 +60,13 @@ mod sql;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
 use hub_core::limits::{
-    STORE_ACQUIRE_MAX, STORE_CONNECTIONS_MAX, STORE_IDLE_MAX, STORE_LOCK_MAX, STORE_STATEMENT_MAX,
-    STORE_STATEMENTS_MAX,
+    STORE_ACQUIRE_MAX, STORE_CALL_MAX, STORE_CONNECTIONS_MAX, STORE_IDLE_MAX, STORE_LOCK_MAX,
+    STORE_STATEMENT_MAX, STORE_STATEMENTS_MAX,
 };
 use hub_proto::id::{Epoch, OrgId};
 use sqlx::migrate::Migrator;
@@ -94,11 +98,46 @@ type Tx = Transaction<'static, Postgres>;
 /// The shared store. Cloning shares the pool.
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
-    pool: PgPool,
+    /// Replaced when its connections may be dead, see [`Store::reconnect`].
+    connections: Arc<ArcSwap<Connections>>,
     epoch: Epoch,
 }
 
-impl Store for PostgresStore {}
+/// A pool, and since when it is in use.
+#[derive(Debug)]
+struct Connections {
+    pool: PgPool,
+    since: Instant,
+}
+
+impl Connections {
+    fn new(pool: PgPool) -> Self {
+        Self {
+            pool,
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Store for PostgresStore {
+    fn reconnect(&self) {
+        let old = self.connections.load_full();
+        // The calls that were under way when the pool was replaced say so too, each when its own time is up.
+        if old.since.elapsed() < STORE_CALL_MAX {
+            return;
+        }
+        let options = PgConnectOptions::clone(&old.pool.connect_options());
+        let new = Arc::new(Connections::new(pool_options().connect_lazy_with(options)));
+        let found = self.connections.compare_and_swap(&old, new);
+        if !Arc::ptr_eq(&found, &old) {
+            return;
+        }
+        // What still works ends its call; what does not is given up when the kernel does.
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(STORE_CALL_MAX, old.pool.close()).await;
+        });
+    }
+}
 
 impl PostgresStore {
     /// Opens a database whose tables are up to date.
@@ -116,6 +155,11 @@ impl PostgresStore {
             );
             return Err(StoreError::Failed(error.into()));
         }
+        if is_from_elsewhere(&pool).await? {
+            return Err(StoreError::Failed(
+                "the database was restored from a dump; run `hub-node store renew-epoch` with the same configuration".into(),
+            ));
+        }
         let (epoch, format): (i64, i64) =
             sqlx::query_as("SELECT epoch, format FROM meta WHERE id = 1")
                 .fetch_one(&pool)
@@ -127,7 +171,7 @@ impl PostgresStore {
             });
         }
         Ok(Self {
-            pool,
+            connections: Arc::new(ArcSwap::from_pointee(Connections::new(pool))),
             epoch: Epoch(epoch.cast_unsigned()),
         })
     }
@@ -153,30 +197,48 @@ impl PostgresStore {
     }
 
     /// Declares the database a new history, as after a restore from a backup, so that nodes and devices take nothing they
-    /// remember of the old one for granted. No node may be running on it.
+    /// remember of the old one for granted. Places in the change log are forgotten: those of a dump are transactions of
+    /// another server, and this one's may be lower. No node may be running on it.
     ///
     /// # Errors
-    /// As [`PostgresStore::open`].
+    /// `Unavailable` when the server cannot be reached; `Failed` when it holds no hub.
     pub async fn renew_epoch(url: &str) -> StoreResult<Epoch> {
-        let store = Self::open(url).await?;
+        let pool = connect(url).await?;
+        let mut tx = pool.begin().await.map_err(store_failure)?;
         let fresh: u64 = rand::random();
+        // one statement may write a large table
+        for sql in [
+            "SET LOCAL statement_timeout = 0",
+            "UPDATE channel_head SET rev = 0 WHERE rev > 0",
+        ] {
+            sqlx::query(sql)
+                .execute(&mut *tx)
+                .await
+                .map_err(store_failure)?;
+        }
         sqlx::query("UPDATE meta SET epoch = $1 WHERE id = 1")
             .bind(fresh.cast_signed())
-            .execute(&store.pool)
+            .execute(&mut *tx)
             .await
             .map_err(store_failure)?;
-        store.close().await;
+        tx.commit().await.map_err(store_failure)?;
+        pool.close().await;
         Ok(Epoch(fresh))
     }
 
     /// Closes all connections after the calls under way are done.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.pool().close().await;
+    }
+
+    /// The pool to use now. Cloning it is counting a reference.
+    fn pool(&self) -> PgPool {
+        self.connections.load().pool.clone()
     }
 
     /// Begins a write.
     async fn write(&self) -> StoreResult<Tx> {
-        self.pool.begin().await.map_err(store_failure)
+        self.pool().begin().await.map_err(store_failure)
     }
 
     /// Begins a write of an operator's call: until it ends, no other call changes the same org.
@@ -195,7 +257,7 @@ impl PostgresStore {
 
     /// A connection for a single read.
     async fn reader(&self) -> StoreResult<PoolConnection<Postgres>> {
-        self.pool.acquire().await.map_err(store_failure)
+        self.pool().acquire().await.map_err(store_failure)
     }
 
     /// Begins the transaction that fills an empty database.
@@ -211,7 +273,7 @@ impl PostgresStore {
 
     /// Begins a read of one snapshot.
     async fn read(&self) -> StoreResult<Tx> {
-        self.pool
+        self.pool()
             .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await
             .map_err(store_failure)
@@ -242,6 +304,13 @@ async fn connect(url: &str) -> StoreResult<PgPool> {
             ("synchronous_commit", "on".to_owned()),
         ])
         .disable_statement_logging();
+    pool_options()
+        .connect_with(options)
+        .await
+        .map_err(store_failure)
+}
+
+fn pool_options() -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(STORE_CONNECTIONS_MAX)
         .min_connections(1)
@@ -249,9 +318,18 @@ async fn connect(url: &str) -> StoreResult<PgPool> {
         .idle_timeout(STORE_IDLE_MAX)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .connect_with(options)
-        .await
-        .map_err(store_failure)
+}
+
+/// Whether changes carry transactions that this server has not come to: it was filled from another one's dump. Its pollers
+/// would take such changes for new ones at every look.
+async fn is_from_elsewhere(pool: &PgPool) -> StoreResult<bool> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM channel_head \
+         WHERE rev > 0 AND rev >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)",
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(store_failure)
 }
 
 /// The migrations a database still needs.

@@ -1,5 +1,8 @@
 //! The conformance suite on Postgres, and what only a server can do: be written to by two nodes, be slow, be gone.
 
+mod lost;
+mod races;
+
 use std::sync::Arc;
 
 use hub_servers::Postgres;
@@ -30,7 +33,7 @@ async fn fresh(server: &Postgres, name: &str) -> PostgresStore {
     let epoch: u64 = rand::random();
     sqlx::query("UPDATE meta SET epoch = $1")
         .bind(epoch.cast_signed())
-        .execute(&store.pool)
+        .execute(&store.pool())
         .await
         .unwrap();
     store
@@ -54,19 +57,6 @@ async fn the_whole_suite() {
 
 fn checks() -> Vec<(&'static str, Check)> {
     whole_store_suite!(list_of_checks, Vec::from)
-}
-
-/// Two nodes' stores on one database, and a world on each.
-async fn pair(server: &Postgres) -> (World, World) {
-    let one: Arc<dyn Store> = Arc::new(fresh(server, "pair").await);
-    let two: Arc<dyn Store> = Arc::new(PostgresStore::open(&server.url("pair")).await.unwrap());
-    let world = World::new(&one, "a").await;
-    let other = World {
-        store: two,
-        org: world.org,
-        key: world.key,
-    };
-    (world, other)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -112,92 +102,6 @@ async fn a_slow_writer_is_not_missed() {
         rest.is_empty(),
         "known changes come back for ever: {rest:?}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_nodes_make_one_command_of_one_id() {
-    let server = server().await;
-    let (one, two) = pair(&server).await;
-    one.device("d").await;
-    one.members("g", 0, &["d"]).await;
-    for _ in 0..20 {
-        let new = command();
-        let (first, second) = tokio::join!(
-            one.store.command_group(one.group("g"), new.clone()),
-            two.store.command_group(two.group("g"), new.clone()),
-        );
-        assert_eq!(first.unwrap().value.seq, second.unwrap().value.seq);
-    }
-    let page = one
-        .store
-        .commands(
-            one.org,
-            crate::store::records::CommandQuery::Group(one.group("g")),
-            all(),
-            NOW,
-        )
-        .await
-        .unwrap();
-    assert_eq!(page.items.len(), 20);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn batches_of_two_nodes_do_not_lock_each_other_out() {
-    let server = server().await;
-    let (one, two) = pair(&server).await;
-    let mut ids = Vec::new();
-    for number in 0..12 {
-        ids.push(one.device(&format!("d{number}")).await);
-    }
-    let reversed: Vec<_> = ids.iter().rev().copied().collect();
-    for _ in 0..3 {
-        let (forth, back) = tokio::join!(
-            one.store
-                .device_writes(ids.iter().map(|id| one.join(*id)).collect()),
-            two.store
-                .device_writes(reversed.iter().map(|id| two.join(*id)).collect()),
-        );
-        assert_eq!(forth.unwrap().len() + back.unwrap().len(), 24);
-        // leave, so that nobody is asked to prove itself
-        two.store.release_lease(&run("n", 1)).await.unwrap();
-        sqlx_leave(&server).await;
-    }
-}
-
-async fn sqlx_leave(server: &Postgres) {
-    server.sql("pair", "UPDATE device SET node = NULL").unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_frozen_server_is_away_and_comes_back() {
-    let server = server().await;
-    let database = Database::default();
-    let inner: Arc<dyn Store> = Arc::new(fresh(&server, "frozen").await);
-    let store: Arc<dyn Store> = Arc::new(Bounded::new(inner, database.clone()));
-    let world = World::new(&store, "a").await;
-    let probe = tokio::spawn(database.clone().probe(store.clone()));
-    server.freeze().unwrap();
-    assert!(matches!(
-        store.mark().await,
-        Err(StoreError::Unavailable(_))
-    ));
-    assert!(database.is_away());
-    // nobody waits any more
-    let asked = std::time::Instant::now();
-    assert!(matches!(
-        store.org("a").await,
-        Err(StoreError::Unavailable(_))
-    ));
-    assert!(asked.elapsed() < std::time::Duration::from_millis(500));
-    server.thaw().unwrap();
-    let mut away = database.watch();
-    let back = away.wait_for(Option::is_none);
-    tokio::time::timeout(std::time::Duration::from_secs(20), back)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(store.org("a").await.unwrap().id, world.org);
-    probe.abort();
 }
 
 #[tokio::test]

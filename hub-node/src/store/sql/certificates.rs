@@ -2,7 +2,7 @@
 //!
 //! Owns the rule that a certificate belongs to one device of all orgs, and a key to one org.
 
-use super::Db;
+use super::{Db, engine};
 use hub_proto::id::{CaId, CertId, DeviceId};
 use hub_proto::time::Timestamp;
 
@@ -34,6 +34,7 @@ pub(super) async fn pin(
     new: &NewCertificate,
 ) -> StoreResult<Certificate> {
     let key = lookup::device(db, path).await?;
+    engine::lock_key(db, &new.key_sha256).await?;
     let elsewhere: Option<i64> = sqlx::query_scalar(
         "SELECT id FROM device_certificate WHERE key_sha256 = $1 AND org_id <> $2 LIMIT 1",
     )

@@ -53,7 +53,7 @@ pub(super) async fn change_devices(db: &mut Db, devices: &[i64]) -> StoreResult<
         return Ok(Vec::new());
     }
     let many = i64::try_from(devices.len()).map_err(|_| damaged("list"))?;
-    let last = engine::take_places(db, many).await?;
+    let first = engine::take_places(db, many).await?;
     let heads: Vec<(String, i64)> = sqlx::query_as(concat!(
         "UPDATE channel_head SET seq = seq + 1, rev = ",
         place!(),
@@ -62,7 +62,7 @@ pub(super) async fn change_devices(db: &mut Db, devices: &[i64]) -> StoreResult<
         " WHERE channel_head.ch = 'd:' || place.value RETURNING channel_head.ch, seq",
     ))
     .bind(json_list(devices))
-    .bind(last - many + 1)
+    .bind(first)
     .fetch_all(db)
     .await
     .map_err(store_failure)?;

@@ -11,7 +11,7 @@ use super::failure::{conflict, found, store_failure, unique_or};
 use super::level::TargetRow;
 use super::paging::Window;
 use super::rows::{bytes32, count, texts, texts_json, time};
-use super::{Backend, clock, commit, lookup, signing_keys};
+use super::{Backend, clock, commit, engine, lookup, signing_keys};
 use crate::store::records::{
     FirmwareRecord, NewFirmware, Page, PageQuery, ProductPath, SigningKey,
 };
@@ -61,6 +61,7 @@ impl FirmwareStore for Backend {
         let mut tx = self.write_in(path.org).await?;
         let key = lookup::product(&mut tx, path).await?;
         signing_keys::live(&mut tx, path.org, firmware.key).await?;
+        engine::lock_key(&mut tx, &firmware.sha256).await?;
         let created_at = clock::now();
         let id: i64 = sqlx::query_scalar(
             "INSERT INTO firmware (org_id, product_id, uuid, version, meta_product, platform, architecture, extra, \
@@ -149,6 +150,8 @@ impl FirmwareStore for Backend {
                 .fetch_one(&mut *tx)
                 .await
                 .map_err(store_failure)?;
+        // the blob may be another org's too, and that one may be deleting or uploading it now
+        engine::lock_key(&mut tx, &bytes32(&sha256)?).await?;
         let left: Option<i64> =
             sqlx::query_scalar("SELECT CAST(1 AS BIGINT) FROM firmware WHERE sha256 = $1 LIMIT 1")
                 .bind(&sha256[..])

@@ -303,12 +303,15 @@ async fn reclaim(
     Ok(lost)
 }
 
-/// Says of a node's devices that they are not connected. The generation stays.
+/// Says of a node's devices that they are not connected. The generation stays. Rows are locked as they are chosen, in the order
+/// in which batches of device writes lock them: a device that another node has just taken is left alone.
 async fn disconnect(db: &mut Db, name: &str, now: i64, many: i64) -> StoreResult<u64> {
-    let done = sqlx::query(
+    let done = sqlx::query(concat!(
         "UPDATE device SET node = NULL, disconnected_at = $2 \
-         WHERE id IN (SELECT id FROM device WHERE node = $1 ORDER BY id LIMIT $3)",
-    )
+         WHERE id IN (SELECT id FROM device WHERE node = $1 ORDER BY id LIMIT $3",
+        locked!(),
+        ")",
+    ))
     .bind(name)
     .bind(now)
     .bind(many)

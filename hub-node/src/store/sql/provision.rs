@@ -3,7 +3,7 @@
 //! Owns the order of the questions: the authority, the certificate's own pin, its key, the name, the quota. The quota
 //! counts devices ever made, so that deleting one does not let a stolen authority make another; renewals are free.
 
-use super::Db;
+use super::{Db, engine};
 use hub_core::level::Refusal;
 use hub_proto::id::CaId;
 
@@ -62,6 +62,7 @@ pub(super) async fn provision(
     if authority.revoked_at.is_some() {
         return Ok(Err(Refusal::AuthorityRevoked));
     }
+    engine::lock_key(db, &new.certificate.key_sha256).await?;
     // two first uses may race: the second one finds what the first one made
     if let Some(identity) = by_pin(db, new.certificate.sha256).await? {
         return Ok(match identity.refusal {

@@ -29,9 +29,10 @@ pub(super) async fn report(
     report: &UpdateReport,
     at: Timestamp,
 ) -> StoreResult<DeviceOutcome> {
-    let row: Option<UpdateRow> = sqlx::query_as(
+    let row: Option<UpdateRow> = sqlx::query_as(concat!(
         "SELECT conn_gen, update_status, update_progress, update_at, update_gen FROM device WHERE id = $1",
-    )
+        locked!()
+    ))
     .bind(device.0)
     .fetch_optional(&mut *db)
     .await

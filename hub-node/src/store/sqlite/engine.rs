@@ -76,6 +76,12 @@ pub(super) async fn lock_device(_db: &mut Db, _device: DeviceId) -> StoreResult<
     Ok(())
 }
 
+/// Lets nobody else decide about this key until the transaction ends. The single writer does that already.
+#[allow(clippy::unused_async, reason = "a database server must be asked")]
+pub(super) async fn lock_key(_db: &mut Db, _sha256: &[u8; 32]) -> StoreResult<()> {
+    Ok(())
+}
+
 /// Now, in microseconds: an embedded database has the clock of its only process.
 #[allow(clippy::unused_async, reason = "a database server must be asked")]
 pub(super) async fn clock(_db: &mut Db) -> StoreResult<i64> {
@@ -121,9 +127,9 @@ pub(super) async fn changes_since(
     Ok((next, changes))
 }
 
-/// Takes the next places in the log; the last one of them.
+/// Takes the next places in the log; the first one of them.
 pub(super) async fn take_places(db: &mut Db, many: i64) -> StoreResult<i64> {
-    sqlx::query_scalar("UPDATE meta SET rev = rev + $1 WHERE id = 1 RETURNING rev")
+    sqlx::query_scalar("UPDATE meta SET rev = rev + $1 WHERE id = 1 RETURNING rev - $1 + 1")
         .bind(many)
         .fetch_one(db)
         .await

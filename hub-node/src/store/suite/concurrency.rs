@@ -1,4 +1,4 @@
-//! Checks: what stays true while many write at once.
+//! Checks: what stays true while many write at once. Each takes the stores of one or more nodes on one database, in turns.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +11,15 @@ use crate::store::Store;
 use crate::store::delivery::{Change, DeviceOutcome};
 use crate::store::records::{Command, ProductPath};
 use crate::store::suite::world::{NOW, World, all, command, slug};
+
+/// The same world as each node's store shows it.
+async fn seen_from(stores: &[Arc<dyn Store>]) -> Vec<Arc<World>> {
+    let world = World::new(&stores[0], "a").await;
+    stores
+        .iter()
+        .map(|store| Arc::new(world.on(store)))
+        .collect()
+}
 
 /// A device enters and leaves the group some times, and stays.
 async fn come_and_go(world: Arc<World>, number: usize) {
@@ -35,16 +44,28 @@ async fn give(world: Arc<World>, many: usize) -> Vec<Command> {
 /// Eight tasks add a device each and at once, while two give commands to the group: what each device is owed is what was
 /// accepted after it came, and the group's positions have no gap.
 pub(in crate::store) async fn audience_is_exact_while_members_come(store: Arc<dyn Store>) {
-    let world = Arc::new(World::new(&store, "a").await);
+    audience_is_exact_among(&[store]).await;
+}
+
+/// The same, from several nodes.
+pub(in crate::store) async fn audience_is_exact_among(stores: &[Arc<dyn Store>]) {
+    let worlds = seen_from(stores).await;
+    let (world, store) = (&worlds[0], &stores[0]);
     let mut ids = Vec::new();
     for number in 0..8 {
         ids.push(world.device(&format!("d{number}")).await);
     }
     world.members("g", 0, &[]).await;
     let tasks: Vec<_> = (0..8)
-        .map(|number| tokio::spawn(come_and_go(Arc::clone(&world), number)))
+        .map(|number| {
+            tokio::spawn(come_and_go(
+                Arc::clone(&worlds[number % worlds.len()]),
+                number,
+            ))
+        })
         .collect();
-    let givers = [0, 1].map(|_| tokio::spawn(give(Arc::clone(&world), 10)));
+    let givers =
+        [0, 1].map(|number| tokio::spawn(give(Arc::clone(&worlds[number % worlds.len()]), 10)));
     for task in tasks {
         task.await.unwrap();
     }
@@ -79,14 +100,20 @@ pub(in crate::store) async fn audience_is_exact_while_members_come(store: Arc<dy
 
 /// A poller that starts anywhere ends up knowing every channel's last position.
 pub(in crate::store) async fn no_change_is_missed(store: Arc<dyn Store>) {
-    let world = Arc::new(World::new(&store, "a").await);
+    no_change_is_missed_among(&[store]).await;
+}
+
+/// The same, from several nodes.
+pub(in crate::store) async fn no_change_is_missed_among(stores: &[Arc<dyn Store>]) {
+    let worlds = seen_from(stores).await;
+    let (world, store) = (&worlds[0], &stores[0]);
     for number in 0..4 {
         world.device(&format!("d{number}")).await;
     }
     let start = store.mark().await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let poller = {
-        let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
+        let (store, stop) = (Arc::clone(store), Arc::clone(&stop));
         tokio::spawn(async move {
             let mut mark = start;
             let mut known: BTreeMap<ChannelId, Seq> = BTreeMap::new();
@@ -110,7 +137,7 @@ pub(in crate::store) async fn no_change_is_missed(store: Arc<dyn Store>) {
     };
     let mut tasks = Vec::new();
     for number in 0..4 {
-        let world = Arc::clone(&world);
+        let world = Arc::clone(&worlds[number % worlds.len()]);
         tasks.push(tokio::spawn(async move {
             let name = format!("d{number}");
             let mut heads = BTreeMap::new();
@@ -140,13 +167,19 @@ pub(in crate::store) async fn no_change_is_missed(store: Arc<dyn Store>) {
 
 /// Of many joins of one device each gets its own generation, and the highest one owns it.
 pub(in crate::store) async fn one_owner_at_a_time(store: Arc<dyn Store>) {
-    let world = Arc::new(World::new(&store, "a").await);
+    one_owner_among(&[store]).await;
+}
+
+/// The same, from several nodes.
+pub(in crate::store) async fn one_owner_among(stores: &[Arc<dyn Store>]) {
+    let worlds = seen_from(stores).await;
+    let (world, store) = (&worlds[0], &stores[0]);
     let id = world.device("d").await;
     let mut tasks = Vec::new();
     // the first one, and as many as may take it over before its holder is asked
     let joins = 1 + TAKEOVERS_MAX;
-    for _ in 0..joins {
-        let world = Arc::clone(&world);
+    for (_, world) in (0..joins).zip(worlds.iter().cycle()) {
+        let world = Arc::clone(world);
         tasks.push(tokio::spawn(
             async move { world.attach(id).await.generation },
         ));

@@ -122,6 +122,15 @@ impl World {
         }
     }
 
+    /// The same world, through another store on its database.
+    pub(in crate::store) fn on(&self, store: &Arc<dyn Store>) -> Self {
+        Self {
+            store: Arc::clone(store),
+            org: self.org,
+            key: self.key,
+        }
+    }
+
     /// Its product.
     pub(in crate::store) fn product(&self) -> ProductPath<'static> {
         ProductPath {
