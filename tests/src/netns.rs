@@ -64,6 +64,7 @@ impl Namespaces {
     /// # Errors
     /// What the system refuses.
     pub fn enter(nodes: usize) -> anyhow::Result<Self> {
+        sweep()?;
         let prefix = format!("hub-{}-{:x}", std::process::id(), rand::random::<u16>());
         let spaces = Self { prefix, nodes };
         let middle = spaces.middle();
@@ -205,6 +206,25 @@ impl Drop for Namespaces {
         }
         let _ = ip(&["netns", "del", &self.middle()]);
     }
+}
+
+/// Removes what tests left that were killed: namespaces of ours whose process is gone.
+fn sweep() -> anyhow::Result<()> {
+    let Ok(spaces) = std::fs::read_dir("/run/netns") else {
+        return Ok(());
+    };
+    for space in spaces {
+        let name = space?.file_name().to_string_lossy().into_owned();
+        let pid = name
+            .strip_prefix("hub-")
+            .and_then(|rest| rest.split('-').next());
+        if let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok())
+            && !std::path::Path::new(&format!("/proc/{pid}")).exists()
+        {
+            ip(&["netns", "del", &name])?;
+        }
+    }
+    Ok(())
 }
 
 fn ip(words: &[&str]) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use hub_tests::cluster::Launcher;
-use hub_tests::trials::cluster::{Outcome, Trials, run};
+use hub_tests::trials::cluster::{BRISK, Outcome, Trials, run};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Kills, freezes and cuts off the parts of a cluster again and again, and judges what became of every command.
@@ -50,6 +50,7 @@ async fn trials(flags: Flags) -> anyhow::Result<ExitCode> {
         trials: flags.trials,
         seed: flags.seed.unwrap_or_else(rand::random),
         devices: flags.devices.max(2),
+        pace: BRISK,
         nodes: 3,
         apart: None,
         program: Some(Launcher {

@@ -238,7 +238,8 @@ impl PostgresStore {
 
     /// Begins a write.
     async fn write(&self) -> StoreResult<Tx> {
-        self.pool().begin().await.map_err(store_failure)
+        let pool = self.pool();
+        begun(async move { pool.begin().await }).await
     }
 
     /// Begins a write of an operator's call: until it ends, no other call changes the same org.
@@ -273,10 +274,18 @@ impl PostgresStore {
 
     /// Begins a read of one snapshot.
     async fn read(&self) -> StoreResult<Tx> {
-        self.pool()
-            .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            .await
-            .map_err(store_failure)
+        const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let pool = self.pool();
+        begun(async move { pool.begin_with(BEGIN).await }).await
+    }
+}
+
+/// Begins a transaction, to the end, whether its caller still waits or not: a connection that is given back while it begins one would
+/// stay inside it, and who uses it next with it.
+async fn begun(begin: impl Future<Output = sqlx::Result<Tx>> + Send + 'static) -> StoreResult<Tx> {
+    match tokio::spawn(begin).await {
+        Ok(begun) => begun.map_err(store_failure),
+        Err(error) => Err(StoreError::Failed(error.into())),
     }
 }
 

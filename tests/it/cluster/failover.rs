@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hub_device::Window;
 use hub_tests::cluster::{Cluster, Plan};
 use hub_tests::reference::Reference;
-use hub_tests::trials::cluster::{Trials, run_these};
+use hub_tests::trials::cluster::{BRISK, Trials, run_these};
 use hub_tests::trials::faults::Fault;
 use hub_tests::wait::{self, PATIENCE};
 
@@ -85,6 +85,7 @@ async fn a_rolling_restart_under_load_loses_nothing() -> anyhow::Result<()> {
         trials: 3,
         seed: rand::random(),
         devices: 9,
+        pace: BRISK,
         nodes: 3,
         apart: None,
         program: None,

@@ -1,6 +1,6 @@
 //! A short run of fault trials. The long one is a command: `cargo run --release -p hub-tests --bin hub-trials`.
 
-use hub_tests::trials::cluster::{Trials, run};
+use hub_tests::trials::cluster::{BRISK, Trials, run};
 
 /// Trials of one run.
 const TRIALS: u32 = 10;
@@ -19,6 +19,7 @@ async fn faults_lose_double_and_invert_nothing() -> anyhow::Result<()> {
         trials: TRIALS,
         seed,
         devices: DEVICES,
+        pace: BRISK,
         nodes: 3,
         apart: None,
         program: None,

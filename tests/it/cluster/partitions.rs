@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use hub_tests::cluster::{Cluster, Plan};
 use hub_tests::netns::{Link, Namespaces, Way};
-use hub_tests::trials::cluster::{Trials, run_these};
+use hub_tests::trials::cluster::{CALM, Trials, run_these};
 use hub_tests::trials::faults::{Fault, Kind};
 use hub_tests::wait::{self, PATIENCE};
 
@@ -55,6 +55,7 @@ fn partial_partitions_lose_double_and_invert_nothing() -> anyhow::Result<()> {
             trials: u32::try_from(cuts.len())?,
             seed: rand::random(),
             devices: DEVICES,
+            pace: CALM,
             nodes: 2,
             apart: Some(spaces),
             program: None,

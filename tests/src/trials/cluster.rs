@@ -29,10 +29,15 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 const TWO_ONE_IN: u32 = 4;
 /// Calm between two trials, milliseconds at most.
 const CALM_MS_MAX: u64 = 800;
-/// Some 15 commands a second from each writer.
-const PACE: Pace = Pace {
+/// Some 15 commands a second from each writer, which devices keep up with when they are stopped for some seconds at a time.
+pub const BRISK: Pace = Pace {
     pause_ms_max: 110,
     at_once_one_in: 5,
+};
+/// Some 3 commands a second from each writer, for devices that are stopped most of the time.
+pub const CALM: Pace = Pace {
+    pause_ms_max: 600,
+    at_once_one_in: 20,
 };
 
 /// What to run.
@@ -44,6 +49,8 @@ pub struct Trials {
     pub seed: u64,
     /// Devices, all members of one group.
     pub devices: usize,
+    /// How hard each of four writers writes.
+    pub pace: Pace,
     /// Nodes, three at most.
     pub nodes: usize,
     /// Each node in a network namespace of its own.
@@ -107,7 +114,7 @@ pub async fn run_these(
     let apis: Vec<String> = cluster.nodes.iter().map(|node| node.api_url()).collect();
     let caller = Caller::new(&apis, &cluster.token)?;
     let enough = CancellationToken::new();
-    let writers = writers(&caller, &names, &mut random, &enough);
+    let writers = writers(&caller, &names, trials.pace, &mut random, &enough);
 
     let (mut faults, mut converged, mut wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
     for (trial, drawn) in (1..).zip(drawn) {
@@ -201,6 +208,7 @@ type Writing = tokio::task::JoinHandle<anyhow::Result<Vec<Accepted>>>;
 fn writers(
     caller: &Caller,
     names: &[String],
+    pace: Pace,
     random: &mut StdRng,
     enough: &CancellationToken,
 ) -> Vec<Writing> {
@@ -214,7 +222,7 @@ fn writers(
     ];
     channels
         .map(|channels| {
-            let writer = Writer::new(caller, names, channels, PACE, random.random());
+            let writer = Writer::new(caller, names, channels, pace, random.random());
             tokio::spawn(writer.run(enough.clone()))
         })
         .into()
