@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hub_core::limits::{JOINS_PER_SECOND, READS_MAX, RETRY_MIN, UNAVAILABLE_RETRY_MAX};
+use hub_core::limits::{JOINS_PER_SECOND, RETRY_MIN, UNAVAILABLE_RETRY_MAX};
 use hub_core::session::Unavailable;
 use hub_proto::cluster::Notice;
 use hub_proto::id::{ConnGen, DeviceId};
@@ -52,29 +52,6 @@ impl Context {
         let longest = herd.clamp(RETRY_MIN * 4, UNAVAILABLE_RETRY_MAX);
         Unavailable {
             retry_after: rand::random_range(RETRY_MIN..longest),
-        }
-    }
-
-    pub(crate) fn new(
-        node: Arc<str>,
-        store: Arc<dyn Store>,
-        verdicts: Arc<Verdicts>,
-        bus: Arc<dyn Bus>,
-        writes: Writes,
-        sockets: Arc<Sockets>,
-        groups: ActorRef<groups::Message>,
-        links: LinkSigner,
-    ) -> Self {
-        Self {
-            node,
-            store,
-            verdicts,
-            bus,
-            writes,
-            reads: Semaphore::new(READS_MAX),
-            sockets,
-            groups,
-            links,
         }
     }
 }

@@ -49,15 +49,16 @@ impl Database {
         }
     }
 
-    /// Notes what a call says about it: only a call that could not be answered says that it is away.
+    /// Notes what a call says about it: one that could not be answered says that it is away, one that was answered that it is
+    /// there, and one that found no free connection says nothing.
     pub(crate) fn note<T>(&self, outcome: &Result<T, StoreError>) {
         match outcome {
             Err(error @ StoreError::Unavailable(_)) => self.went(error),
+            Err(StoreError::Busy(_)) => {}
             Ok(_)
             | Err(
                 StoreError::NotFound { .. }
                 | StoreError::Conflict { .. }
-                | StoreError::Busy(_)
                 | StoreError::Damaged { .. }
                 | StoreError::Failed(_),
             ) => self.came_back(),

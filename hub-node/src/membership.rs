@@ -21,12 +21,13 @@ use crate::writes::Writes;
 use audit::Audit;
 
 /// What the membership's task works with.
+#[derive(Clone)]
 pub(crate) struct Membership {
     run: NodeRun,
     store: Arc<dyn Store>,
     sockets: Arc<Sockets>,
     audit: Audit,
-    others: watch::Sender<Arc<[NodeRun]>>,
+    others: Arc<watch::Sender<Arc<[NodeRun]>>>,
     replaced: CancellationToken,
     /// A claim that failed half-way is owed.
     reclaim_owed: bool,
@@ -47,7 +48,7 @@ impl Membership {
             run,
             store,
             sockets,
-            others: watch::Sender::new(Arc::from([])),
+            others: Arc::new(watch::Sender::new(Arc::from([]))),
             replaced,
             reclaim_owed: false,
         }

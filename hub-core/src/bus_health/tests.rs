@@ -160,7 +160,7 @@ proptest! {
             match &event {
                 Event::Heard(name) if &**name == "me" => own = Some(bench.now),
                 Event::Connected | Event::Failed(_) => own = None,
-                _ => {}
+                Event::Heard(_) | Event::Peers(_) | Event::Deadline => {}
             }
             let out = bench.step(event);
             prop_assert!(out.len() <= 3);

@@ -15,6 +15,7 @@ use crate::store::delivery::DeviceWrite;
 use crate::writes::Writes;
 
 /// The comparison, a page at a time.
+#[derive(Clone)]
 pub(super) struct Audit {
     run: NodeRun,
     store: Arc<dyn Store>,

@@ -34,7 +34,7 @@ pub(crate) fn full(args: &str) -> Envelope {
 pub(crate) fn hint_of(envelope: &mut Envelope) -> &mut Hint {
     match &mut envelope.message {
         Message::Hint(hint) => hint,
-        other => panic!("no hint: {other:?}"),
+        other @ (Message::Beacon(_) | Message::Notices(_)) => panic!("no hint: {other:?}"),
     }
 }
 

@@ -13,10 +13,6 @@ const CUTS: u32 = 60;
 const ONE_IN: u32 = 3;
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(
-    clippy::print_stdout,
-    reason = "the test harness shows it when asked to"
-)]
 async fn an_unknown_outcome_never_makes_two_commands() -> anyhow::Result<()> {
     let plan = Plan {
         cut_commits: true,

@@ -20,10 +20,6 @@ const BACK_OFF: Window = Window {
 };
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(
-    clippy::print_stdout,
-    reason = "the test harness shows it when asked to"
-)]
 async fn a_dead_nodes_devices_are_back_in_half_a_minute() -> anyhow::Result<()> {
     let plan = Plan {
         balanced: true,
@@ -76,10 +72,6 @@ async fn a_dead_nodes_devices_are_back_in_half_a_minute() -> anyhow::Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(
-    clippy::print_stdout,
-    reason = "the test harness shows it when asked to"
-)]
 async fn a_rolling_restart_under_load_loses_nothing() -> anyhow::Result<()> {
     let trials = Trials {
         trials: 3,

@@ -8,7 +8,6 @@ const TRIALS: u32 = 10;
 const DEVICES: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "the test harness shows it on failure")]
 async fn faults_lose_double_and_invert_nothing() -> anyhow::Result<()> {
     let seed = match std::env::var("HUB_SEED") {
         Ok(text) => text.parse()?,

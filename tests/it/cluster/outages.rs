@@ -210,23 +210,7 @@ async fn without_postgres_sockets_stay_and_joins_are_answered_on_them() -> anyho
         sleep(Duration::from_millis(500)).await;
     }
     report("slowest join answer without postgres", &[slowest]);
-    for node in &cluster.nodes {
-        let (status, body) = node.ready().await?;
-        assert_eq!(
-            (status, &body["database"]["state"]),
-            (200, &json!("away")),
-            "{body}"
-        );
-    }
-    let refused = cluster.nodes[1]
-        .api
-        .device(ORG, PRODUCT, "d0")
-        .await
-        .unwrap_err();
-    assert!(
-        format!("{refused:?}").contains("store_unavailable"),
-        "{refused:?}"
-    );
+    says_that_it_is_away(&cluster).await?;
     cluster.postgres.thaw()?;
     let thawed = Instant::now();
     wait::until("a join", PATIENCE, async || {
@@ -252,6 +236,19 @@ async fn without_postgres_sockets_stay_and_joins_are_answered_on_them() -> anyho
         command_device(&cluster.nodes[0].api, &device.name, "identify").await?;
         device.seat.obeys("identify").await?;
     }
+    Ok(())
+}
+
+/// Every node is ready, and says what is away; the API asks callers to come again.
+async fn says_that_it_is_away(cluster: &Cluster) -> anyhow::Result<()> {
+    for node in &cluster.nodes {
+        let (status, body) = node.ready().await?;
+        let state = &body["database"]["state"];
+        assert_eq!((status, state), (200, &json!("away")), "{body}");
+    }
+    let refused = cluster.nodes[1].api.device(ORG, PRODUCT, "d0").await;
+    let refused = format!("{:?}", refused.unwrap_err());
+    assert!(refused.contains("store_unavailable"), "{refused}");
     Ok(())
 }
 

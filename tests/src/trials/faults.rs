@@ -80,13 +80,16 @@ impl Fault {
         let device = random.random_range(0..devices);
         // Long freezes cost the most time: drawn as often as the rest, they would be most of a run.
         let drawn = all.choose(random).cloned().unwrap_or(Self::Storm);
-        match drawn {
-            Self::Clone(_, lasts) => Self::Clone(device, lasts),
-            Self::FreezeNode(node, lasts) if lasts > Duration::from_secs(6) && random.random() => {
-                Self::FreezeNode(node, Duration::from_secs(2))
-            }
-            other => other,
+        if let Self::Clone(_, lasts) = drawn {
+            return Self::Clone(device, lasts);
         }
+        if let Self::FreezeNode(node, lasts) = drawn
+            && lasts > Duration::from_secs(6)
+            && random.random()
+        {
+            return Self::FreezeNode(node, Duration::from_secs(2));
+        }
+        drawn
     }
 
     /// The part of a cluster it happens to: two faults at a time never concern the same.

@@ -137,6 +137,9 @@ pub(super) async fn mark(db: &mut Db) -> StoreResult<Mark> {
     Ok(Mark::at(position))
 }
 
+/// The oldest running transaction, and a change if there is any: channel, head, place.
+type LogRow = (i64, Option<String>, Option<i64>, Option<i64>);
+
 /// The channels whose last change is at or behind a mark, in the order of their transactions. A full answer leads on inside
 /// the same round; a round goes on from where its first answer saw the oldest running transaction.
 pub(super) async fn changes_since(
@@ -147,7 +150,7 @@ pub(super) async fn changes_since(
     let (after, channel) = mark.page.map_or((-1, String::new()), |page| {
         (page.position, page.channel.to_string())
     });
-    let rows: Vec<(i64, Option<String>, Option<i64>, Option<i64>)> = sqlx::query_as(
+    let rows: Vec<LogRow> = sqlx::query_as(
         "SELECT s.oldest, h.ch, h.seq, h.rev FROM \
          (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest) s \
          LEFT JOIN (SELECT ch, seq, rev FROM channel_head WHERE rev >= $1 AND rev > 0 AND (rev, ch) > ($2, $3) \

@@ -190,22 +190,12 @@ async fn a_hub_moves_from_sqlite() {
         org: world.org,
         key: world.key,
     };
-    let mut owed: Vec<_> = there
-        .lacks(id)
-        .await
-        .pending
-        .iter()
-        .map(|due| due.id)
-        .collect();
-    let mut before: Vec<_> = world
-        .lacks(id)
-        .await
-        .pending
-        .iter()
-        .map(|due| due.id)
-        .collect();
-    owed.sort_unstable();
-    before.sort_unstable();
+    let ids = |lacks: hub_core::session::Reconciled| {
+        let mut ids: Vec<_> = lacks.pending.iter().map(|due| due.id).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let (owed, before) = (ids(there.lacks(id).await), ids(world.lacks(id).await));
     assert_eq!(owed, before);
     assert!(owed.contains(&given.id));
     assert!(there.device("new").await > id);

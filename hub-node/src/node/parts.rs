@@ -1,0 +1,233 @@
+//! What stands behind the ports: store, bus, verdicts, sockets and groups, and the tasks that keep them going.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use hub_core::limits::SWEEP_EVERY;
+use hub_proto::id::Epoch;
+use ractor::{Actor, ActorRef};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::pace;
+use super::ports::Ports;
+use crate::actors::groups::{self, Groups};
+use crate::admin::{Phase, Probes};
+use crate::bus::Bus;
+use crate::bus::local::LocalBus;
+use crate::bus::redis::{RedisBus, RedisSettings};
+use crate::config::Config;
+use crate::database::Database;
+use crate::drain;
+use crate::edge::tls::{DeviceTls, ServerFiles};
+use crate::hints::Dispatch;
+use crate::identity::verdicts::Verdicts;
+use crate::identity::verifier::DeviceVerifier;
+use crate::membership::{Membership, follow_notices};
+use crate::peers::Peers;
+use crate::routing::{Sockets, sweep_forever};
+use crate::secret::ClusterSecret;
+use crate::store::bounded::Bounded;
+use crate::store::cluster::{ClusterStore as _, NodeRun};
+use crate::store::{self, Store};
+use crate::writes::Writes;
+
+/// How often group channels look at their deadlines.
+const GROUP_TICK: Duration = Duration::from_secs(1);
+
+/// The inner parts of a node.
+pub(super) struct Parts {
+    pub(super) run: NodeRun,
+    pub(super) database: Database,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) secret: Option<ClusterSecret>,
+    pub(super) verdicts: Arc<Verdicts>,
+    pub(super) tls: Arc<DeviceTls>,
+    pub(super) sockets: Arc<Sockets>,
+    pub(super) groups: ActorRef<groups::Message>,
+    pub(super) writes: Writes,
+    pub(super) writes_task: JoinHandle<()>,
+    pub(super) bus: Arc<dyn Bus>,
+    /// Cancelled when another run takes this node's name.
+    pub(super) replaced: CancellationToken,
+    /// The other nodes that hold a lease.
+    others: watch::Receiver<Arc<[NodeRun]>>,
+    /// Not running yet.
+    membership: Membership,
+}
+
+impl Parts {
+    /// Opens the store, enters the node in it, and makes everything else around it.
+    pub(super) async fn start(config: &Config, ports: &Ports) -> anyhow::Result<Self> {
+        let run = this_run(config, ports.peers.as_ref())?;
+        let database = Database::default();
+        let store = open_store(config, &run, &database).await?;
+        let secret = config.cluster_key.as_deref().map(ClusterSecret::load);
+        let secret = secret.transpose()?;
+        let runtime = tokio::runtime::Handle::current();
+        let verdicts = Verdicts::new(store.clone(), database.clone(), runtime);
+        let files = ServerFiles {
+            chain: config.device_certificate.clone(),
+            key: config.device_key.clone(),
+        };
+        let tls = Arc::new(DeviceTls::build(
+            files,
+            DeviceVerifier::new(verdicts.clone()),
+            secret.clone().unwrap_or_else(ClusterSecret::random),
+        )?);
+        let sockets = Arc::new(Sockets::new(Instant::now()));
+        let (groups, _) = Actor::spawn(None, Groups, (store.clone(), sockets.clone())).await?;
+        let (writes, writes_task) = Writes::start(store.clone(), database.clone());
+        let replaced = CancellationToken::new();
+        let membership = Membership::new(
+            run.clone(),
+            store.clone(),
+            sockets.clone(),
+            writes.clone(),
+            replaced.clone(),
+        );
+        let others = membership.others();
+        Ok(Self {
+            bus: start_bus(config, &run, store.epoch(), others.clone())?,
+            run,
+            database,
+            store,
+            secret,
+            verdicts,
+            tls,
+            sockets,
+            groups,
+            writes,
+            writes_task,
+            replaced,
+            others,
+            membership,
+        })
+    }
+
+    /// Starts what hands hints to actors, what wakes them on time, and what keeps this node among the others.
+    pub(super) async fn background(&self) -> anyhow::Result<JoinSet<()>> {
+        let mut tasks = JoinSet::new();
+        let dispatch = Dispatch {
+            epoch: self.store.epoch(),
+            sockets: self.sockets.clone(),
+            groups: self.groups.clone(),
+            verdicts: self.verdicts.clone(),
+            tls: self.tls.clone(),
+        };
+        let store = || self.store.clone();
+        let mark = store().mark().await.context("cannot read the change log")?;
+        if let Some(inbound) = self.bus.subscribe() {
+            tasks.spawn(dispatch.clone().follow(inbound));
+        }
+        tasks.spawn(sweep_forever(self.sockets.clone(), SWEEP_EVERY));
+        tasks.spawn(tick_groups(self.groups.clone()));
+        tasks.spawn(dispatch.poll(store(), mark, self.bus.state(), self.database.clone()));
+        tasks.spawn(self.database.clone().probe(store()));
+        tasks.spawn(self.membership.clone().keep(self.writes.leaked()));
+        tasks.spawn(follow_notices(
+            self.run.clone(),
+            store(),
+            self.sockets.clone(),
+        ));
+        Ok(tasks)
+    }
+
+    /// Asks the other nodes while the database is away; whether this one is cut off.
+    pub(super) fn ask_peers(
+        &self,
+        config: &Config,
+        tasks: &mut JoinSet<()>,
+    ) -> anyhow::Result<watch::Receiver<bool>> {
+        let peers = Peers::new(config, self.others.clone(), self.database.clone())?;
+        let isolated = peers.isolated();
+        tasks.spawn(peers.ask_on());
+        let window = pace(config).window;
+        tasks.spawn(drain::while_isolated(
+            self.sockets.clone(),
+            isolated.clone(),
+            window,
+        ));
+        Ok(isolated)
+    }
+
+    /// What the probes look at.
+    pub(super) fn probes(
+        &self,
+        phase: watch::Receiver<Phase>,
+        isolated: watch::Receiver<bool>,
+        drain: Arc<Notify>,
+    ) -> Probes {
+        Probes {
+            node: self.run.name.clone(),
+            phase,
+            isolated,
+            database: self.database.clone(),
+            bus: self.bus.state(),
+            sockets: self.sockets.clone(),
+            drain,
+        }
+    }
+}
+
+/// This start of the node.
+fn this_run(config: &Config, peers: Option<&TcpListener>) -> anyhow::Result<NodeRun> {
+    let peer_address = match peers {
+        None => None,
+        Some(_) if !config.peer_address.is_empty() => Some(config.peer_address.clone()),
+        Some(listener) => Some(listener.local_addr()?.to_string()),
+    };
+    Ok(NodeRun {
+        name: config.node_name.as_str().into(),
+        run: rand::random(),
+        peer_address: peer_address.map(Arc::from),
+    })
+}
+
+async fn open_store(
+    config: &Config,
+    run: &NodeRun,
+    database: &Database,
+) -> anyhow::Result<Arc<dyn Store>> {
+    let store = store::open(config)
+        .await
+        .context("cannot open the database")?;
+    let store = Bounded::new(store, database.clone());
+    store
+        .start_node(run)
+        .await
+        .context("cannot enter the node in the database")?;
+    Ok(Arc::new(store))
+}
+
+/// The bus that the configuration names: Redis, or none but the process itself.
+fn start_bus(
+    config: &Config,
+    run: &NodeRun,
+    epoch: Epoch,
+    others: watch::Receiver<Arc<[NodeRun]>>,
+) -> anyhow::Result<Arc<dyn Bus>> {
+    if config.redis_url.is_empty() {
+        return Ok(Arc::new(LocalBus::default()));
+    }
+    let settings = RedisSettings {
+        url: config.redis_url.clone(),
+        ca: config.redis_ca.clone(),
+        run: run.clone(),
+        epoch,
+    };
+    Ok(Arc::new(RedisBus::start(settings, others)?))
+}
+
+async fn tick_groups(groups: ActorRef<groups::Message>) {
+    let mut ticks = tokio::time::interval(GROUP_TICK);
+    loop {
+        ticks.tick().await;
+        if groups.cast(groups::Message::Tick).is_err() {
+            return;
+        }
+    }
+}
