@@ -244,7 +244,11 @@ mod tests {
                     FINE => good += 1,
                     LATE => good = 1,
                     Event::Failed | Event::Buried => good = 0,
-                    _ => {}
+                    Event::Renewed { .. }
+                    | Event::Replaced
+                    | Event::Entered
+                    | Event::Leaked
+                    | Event::Deadline => {}
                 }
                 prop_assert!(out.len() <= 3);
                 if out.contains(&Effect::Reap) {

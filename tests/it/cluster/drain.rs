@@ -54,14 +54,11 @@ async fn a_drained_node_closes_every_socket_properly_and_gets_no_new_ones() -> a
         .map(|connection| connection.device.to_string())
         .collect();
     // all its devices, and only those, are told and closed with 1012
-    let (mut leaving, mut staying) = (Vec::new(), Vec::new());
-    for device in devices {
-        if of_second.contains(&device.name) {
-            leaving.push(device);
-        } else {
-            staying.push(device);
-        }
-    }
+    let mut devices = devices;
+    let leaving: Vec<Joined> = devices
+        .extract_if(.., |device| of_second.contains(&device.name))
+        .collect();
+    let staying = devices;
     let closes = tokio::spawn(async move {
         let mut back = Vec::new();
         for mut device in leaving {
