@@ -40,7 +40,7 @@ enum StoreSubcommand {
     )]
     Copy(CopyCommand),
     /// Declare a restored database a new history, so that nodes and devices take nothing they remember for granted.
-    RenewEpoch(ConfigFlags),
+    RenewEpoch(Box<ConfigFlags>),
 }
 
 #[derive(Debug, Args)]

@@ -97,7 +97,7 @@ impl Mark {
 pub enum DeviceWrite {
     /// The device joined: bump `conn_gen`, take over the connection, record what runs, read what it lacks, and claim
     /// (`Queued` → `Sent`) the due commands of its own channel that are returned.
-    Attach(Attach),
+    Attach(Box<Attach>),
     /// The socket closed.
     Detach {
         /** Whose. */
