@@ -60,7 +60,9 @@ impl Isolation {
             }
             Event::Answered { yes } if self.ask_at.is_some() => {
                 self.others_since = yes.then(|| self.others_since.unwrap_or(now));
-                let since = self.others_since.map(|at| now.saturating_duration_since(at));
+                let since = self
+                    .others_since
+                    .map(|at| now.saturating_duration_since(at));
                 if since.is_some_and(|since| since >= ISOLATED_AFTER) && !self.isolated {
                     self.isolated = true;
                     out.push(Effect::Isolated);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use hub_core::limits::{DRAIN_TICK, RECONNECT_SPREAD, STOP_MAX};
 use rand::seq::SliceRandom as _;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -39,26 +40,46 @@ pub(crate) async fn paced(sockets: &Arc<Sockets>, pace: Pace, accepting: &Cancel
     );
     tokio::time::sleep(pace.grace).await;
     accepting.cancel();
+    send_away(sockets, pace.window).await;
+    // those that came while the last ones were told
+    at_once(sockets).await;
+}
+
+/// Sends the devices of a node away that is cut off from the database, each time it is; until the task is dropped.
+pub(crate) async fn while_isolated(
+    sockets: Arc<Sockets>,
+    mut isolated: watch::Receiver<bool>,
+    window: Duration,
+) {
+    while isolated.wait_for(|isolated| *isolated).await.is_ok() {
+        tokio::select! {
+            () = send_away(&sockets, window) => {}
+            _ = isolated.wait_for(|isolated| !*isolated) => continue,
+        }
+        // who comes all the same is sent on, too
+        tokio::time::sleep(GOODBYE_EVERY).await;
+    }
+}
+
+/// Tells every device that is here now, one after the other over the window.
+async fn send_away(sockets: &Arc<Sockets>, window: Duration) {
     let begun = Instant::now();
     let mut all = Vec::new();
     sockets.for_each(|socket| all.push(socket.clone()));
     all.shuffle(&mut rand::rng());
     let total = all.len();
     let mut told = 0;
-    loop {
-        let over = begun.elapsed().as_secs_f64() / pace.window.as_secs_f64().max(0.001);
+    while told < total {
+        let over = begun.elapsed().as_secs_f64() / window.as_secs_f64().max(0.001);
         let due = share(total, over);
         for socket in all.get(told..due).unwrap_or_default() {
             say_goodbye(socket, DRAIN_TICK * 10);
         }
         told = told.max(due);
-        if told == total {
-            break;
+        if told < total {
+            tokio::time::sleep(DRAIN_TICK).await;
         }
-        tokio::time::sleep(DRAIN_TICK).await;
     }
-    // those that came while the last ones were told
-    at_once(sockets).await;
 }
 
 /// How many of `total` are due when so much of the time is over, from 0 to 1.

@@ -23,6 +23,7 @@ pub(crate) mod drain;
 pub(crate) mod hints;
 pub(crate) mod intake;
 pub(crate) mod membership;
+pub(crate) mod peers;
 pub(crate) mod routing;
 pub(crate) mod secret;
 pub(crate) mod writes;

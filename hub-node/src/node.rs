@@ -38,6 +38,7 @@ use crate::hints::Dispatch;
 use crate::identity::verdicts::Verdicts;
 use crate::identity::verifier::DeviceVerifier;
 use crate::membership::{Membership, follow_notices};
+use crate::peers::{self, Peers};
 use crate::routing::{Sockets, sweep_forever};
 use crate::secret::ClusterSecret;
 use crate::store::bounded::Bounded;
@@ -82,7 +83,11 @@ impl Node {
     /// What could not be opened, read or bound.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let run = this_run(config);
+        let peer_listener = match config.peer_listen {
+            Some(addr) => Some(bind(addr, "peer_listen").await?),
+            None => None,
+        };
+        let run = this_run(config, peer_listener.as_ref())?;
         let database = Database::default();
         let store = open_store(config, &run, &database).await?;
         let firmware_dir = config.firmware_dir.as_ref().unwrap_or(&config.state_dir);
@@ -136,7 +141,8 @@ impl Node {
             writes.clone(),
             replaced.clone(),
         );
-        let bus = start_bus(config, &run, store.epoch(), membership.others())?;
+        let others = membership.others();
+        let bus = start_bus(config, &run, store.epoch(), others.clone())?;
         let mut background = start_background(dispatch, &store, &*bus, &database).await?;
         background.spawn(database.clone().probe(store.clone()));
         background.spawn(membership.keep(writes.leaked()));
@@ -160,6 +166,10 @@ impl Node {
             verdicts,
             &supervisors,
         );
+        let pace = Pace {
+            grace: Duration::from_secs(config.lb_grace_s.into()),
+            window: Duration::from_secs(config.drain_window_s.into()),
+        };
         let (accepting, stop) = (CancellationToken::new(), CancellationToken::new());
         let mut listeners = JoinSet::new();
         let accept = |listener, front| {
@@ -170,12 +180,30 @@ impl Node {
         if let Some(listener) = proxy_listener {
             listeners.spawn(accept(listener, Front::Proxy(Arc::new(front))));
         }
+        let mut isolated = watch::channel(false).1;
+        if let Some(listener) = peer_listener {
+            peers::answer(
+                &mut listeners,
+                listener,
+                config,
+                database.clone(),
+                stop.clone(),
+            )?;
+            let peers = Peers::new(config, others, database.clone())?;
+            isolated = peers.isolated();
+            background.spawn(peers.ask_on());
+            background.spawn(drain::while_isolated(
+                sockets.clone(),
+                isolated.clone(),
+                pace.window,
+            ));
+        }
         let phase = watch::Sender::new(Phase::Ready);
         let drain_asked = Arc::new(Notify::new());
         let probes = Probes {
             node: run.name.clone(),
             phase: phase.subscribe(),
-            isolated: watch::channel(false).1,
+            isolated,
             database: database.clone(),
             bus: bus.state(),
             sockets: sockets.clone(),
@@ -200,10 +228,7 @@ impl Node {
             accepting,
             phase,
             drain_asked,
-            pace: Pace {
-                grace: Duration::from_secs(config.lb_grace_s.into()),
-                window: Duration::from_secs(config.drain_window_s.into()),
-            },
+            pace,
             writes: writes_task,
             replaced,
             store,
@@ -280,12 +305,17 @@ impl Node {
 }
 
 /// This start of the node.
-fn this_run(config: &Config) -> NodeRun {
-    NodeRun {
+fn this_run(config: &Config, peers: Option<&TcpListener>) -> anyhow::Result<NodeRun> {
+    let peer_address = match peers {
+        None => None,
+        Some(_) if !config.peer_address.is_empty() => Some(config.peer_address.clone()),
+        Some(listener) => Some(listener.local_addr()?.to_string()),
+    };
+    Ok(NodeRun {
         name: config.node_name.as_str().into(),
         run: rand::random(),
-        peer_address: None,
-    }
+        peer_address: peer_address.map(Arc::from),
+    })
 }
 
 async fn open_store(

@@ -106,6 +106,17 @@ enum Kind {
         #[arg(long, default_value_t = SERVER_DAYS_MAX)]
         days: u32,
     },
+    /// Makes the certificate that a node shows other nodes: node.pem, node-key.pem. Use an authority of their own for them.
+    Node {
+        #[command(flatten)]
+        signer: Signer,
+        /// A DNS name or IP address of the node; may be repeated.
+        #[arg(long = "san", required = true, value_name = "NAME|IP")]
+        names: Vec<String>,
+        /// Days it is valid; at most 365, and never longer than the authority.
+        #[arg(long, default_value_t = SERVER_DAYS_MAX)]
+        days: u32,
+    },
     /// Makes a device's certificate: NAME.pem, NAME-key.pem.
     Device {
         #[command(flatten)]
@@ -171,6 +182,14 @@ impl PkiCommand {
             } => {
                 let issued = signer.load(&folder)?.server(names, *days, now)?;
                 show(output, &folder, "server", &issued)
+            }
+            Kind::Node {
+                signer,
+                names,
+                days,
+            } => {
+                let issued = signer.load(&folder)?.node(names, *days, now)?;
+                show(output, &folder, "node", &issued)
             }
             Kind::Device { signer, name, days } => {
                 let name: Slug = name.parse().map_err(|source| PkiError::Name {

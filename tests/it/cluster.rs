@@ -7,4 +7,5 @@ mod failover;
 mod faults;
 mod outages;
 mod owners;
+mod partitions;
 mod reach;

@@ -2,6 +2,7 @@
 //!
 //! Everything it starts ends with it, also on Ctrl-C and SIGTERM; its state is a temporary directory.
 
+mod bus_cost;
 mod crew;
 mod device;
 mod gauge;
@@ -21,7 +22,7 @@ use anyhow::bail;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use report::Report;
+use bus_cost::BusCost;
 use scenario::IdleAndFanout;
 use swarm::SwarmFlags;
 
@@ -46,6 +47,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// What Redis adds to a delivered message, with two nodes on Postgres.
+    BusCost {
+        #[command(flatten)]
+        what: BusCost,
+        /// Print JSON on standard output, and the table on standard error.
+        #[arg(long)]
+        json: bool,
+    },
     /// Plays devices on orders from standard input.
     #[command(hide = true)]
     Swarm(SwarmFlags),
@@ -53,7 +62,12 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::IdleAndFanout { what, json } => measure(&what, json),
+        Command::IdleAndFanout { what, json } => {
+            measure(async || what.run().await, |report| report.table(), json)
+        }
+        Command::BusCost { what, json } => {
+            measure(async || what.run().await, |report| report.table(), json)
+        }
         // Why a worker failed is told to the measuring process, which says it once.
         Command::Swarm(flags) => match swarm::run(&flags) {
             Ok(()) => Ok(()),
@@ -70,12 +84,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(what: &IdleAndFanout, json: bool) -> anyhow::Result<()> {
+fn measure<T: serde::Serialize>(
+    run: impl AsyncFnOnce() -> anyhow::Result<T>,
+    table: impl FnOnce(&T) -> String,
+    json: bool,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let report = runtime.block_on(unless_interrupted(what))?;
-    let table = report.table();
+    let report = runtime.block_on(unless_interrupted(run()))?;
+    let table = table(&report);
     if json {
         writeln!(std::io::stderr(), "{table}")?;
         writeln!(
@@ -90,14 +108,14 @@ fn measure(what: &IdleAndFanout, json: bool) -> anyhow::Result<()> {
 }
 
 /// An interrupted run is dropped, and with it every process and file it made.
-async fn unless_interrupted(what: &IdleAndFanout) -> anyhow::Result<Report> {
+async fn unless_interrupted<T>(run: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         biased;
         _ = interrupt.recv() => bail!("interrupted"),
         _ = terminate.recv() => bail!("told to stop"),
-        report = what.run() => report,
+        report = run => report,
     }
 }
 

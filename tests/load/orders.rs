@@ -12,7 +12,8 @@ pub(crate) enum Order {
     /// Every device connects, joins its own channel and leaves again: the first time, that registers it.
     Visit { hub: SocketAddr },
     /// Every device connects, joins its own channel and its group's, and stays.
-    Arrive { hub: SocketAddr },
+    /// With several hubs, each goes to another one in turn.
+    Arrive { hubs: Vec<SocketAddr> },
     /// Whether devices keep acknowledgements back; those kept so far go out when it turns false.
     Acks { hold: bool },
 }

@@ -65,7 +65,7 @@ impl IdleAndFanout {
             Some(program) => program.clone(),
             None => built("hub-node")?,
         };
-        let mut site = Site::make(dir.path(), program, self.node_log.clone()).await?;
+        let mut site = Site::make(dir.path(), program, self.node_log.clone(), None).await?;
         let (bar, devices) = (bar("certificates", self.devices), self.devices);
         let mut crew = Crew::start(self.workers, devices, dir.path(), &bar).await?;
         bar.finish();
@@ -152,7 +152,13 @@ impl IdleAndFanout {
     ) -> anyhow::Result<ArrivalReport> {
         let bar = bar("arrival", self.devices);
         let (begin, began) = (server.gauge.cpu()?, Instant::now());
-        crew.order(&Order::Arrive { hub: server.hub }, &bar).await?;
+        crew.order(
+            &Order::Arrive {
+                hubs: vec![server.hub],
+            },
+            &bar,
+        )
+        .await?;
         let cpu = server.gauge.cpu()?.saturating_sub(begin);
         bar.finish();
         Ok(ArrivalReport {
@@ -238,15 +244,19 @@ impl IdleAndFanout {
 }
 
 /// One command given to the group.
-struct Call {
-    id: CommandId,
+pub(crate) struct Call {
+    pub(crate) id: CommandId,
     /// Monotonic nanoseconds.
     began: u64,
     took: Duration,
 }
 
 impl Call {
-    async fn make(server: &Server) -> anyhow::Result<Self> {
+    /// Gives a command to the group.
+    ///
+    /// # Errors
+    /// The API's.
+    pub(crate) async fn make(server: &Server) -> anyhow::Result<Self> {
         let body = CommandCreate {
             name: COMMAND.parse()?,
             args: Some(RawValue::from_string(args())?),
@@ -301,7 +311,7 @@ async fn idle_cpu(gauge: Gauge, time: Duration) -> anyhow::Result<f64> {
     Ok(gauge.cpu()?.saturating_sub(begin).as_secs_f64() / began.elapsed().as_secs_f64())
 }
 
-fn bar(what: &'static str, length: u32) -> ProgressBar {
+pub(crate) fn bar(what: &'static str, length: u32) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:22} {bar:40} {pos}/{len} {elapsed}");
     ProgressBar::new(length.into())
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))

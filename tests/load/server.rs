@@ -35,6 +35,17 @@ pub(crate) struct Site {
     token: String,
     devices: Authority,
     starts: u32,
+    shared: Option<Shared>,
+}
+
+/// What the nodes of a cluster share.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) database_url: String,
+    /// Empty for none: then nodes find each other's changes by polling alone.
+    pub(crate) redis_url: String,
+    /// A file that holds their secret.
+    pub(crate) cluster_key: PathBuf,
 }
 
 /// A running node.
@@ -65,7 +76,12 @@ impl Site {
     ///
     /// # Errors
     /// When any of it cannot be made.
-    pub(crate) async fn make(dir: &Path, program: PathBuf, log: String) -> anyhow::Result<Self> {
+    pub(crate) async fn make(
+        dir: &Path,
+        program: PathBuf,
+        log: String,
+        shared: Option<&Shared>,
+    ) -> anyhow::Result<Self> {
         let now = OffsetDateTime::now_utc();
         let root = Authority::generate("load servers", now)?;
         let server = root.server(&["localhost".to_owned()], DAYS, now)?;
@@ -80,6 +96,7 @@ impl Site {
         std::fs::create_dir(&state_dir)?;
         let config = Config {
             state_dir,
+            database_url: shared.map_or(String::new(), |shared| shared.database_url.clone()),
             ..Config::default()
         };
         let (org, name): (Slug, Slug) = (ORG.parse()?, "load".parse()?);
@@ -91,6 +108,7 @@ impl Site {
             token,
             devices,
             starts: 0,
+            shared: shared.cloned(),
         })
     }
 
@@ -101,7 +119,7 @@ impl Site {
     pub(crate) async fn start(&mut self) -> anyhow::Result<Server> {
         self.starts += 1;
         let any = "127.0.0.1:0";
-        let mut program = Launch::new(&self.program)
+        let mut launch = Launch::new(&self.program)
             .arg("run")
             .arg("--state-dir")
             .arg(self.dir.join("state"))
@@ -119,8 +137,16 @@ impl Site {
             .arg("--device-key")
             .arg(self.dir.join("server-key.pem"))
             .arg("--log-json")
-            .arg(format!("--log={}", self.log))
-            .start(self.dir.join(format!("node-{}.log", self.starts)))?;
+            .arg(format!("--log={}", self.log));
+        if let Some(shared) = &self.shared {
+            launch = launch
+                .arg(format!("--node-name=node-{}", self.starts))
+                .arg("--cluster-key")
+                .arg(&shared.cluster_key)
+                .env("HUB_DATABASE_URL", &shared.database_url)
+                .env("HUB_REDIS_URL", &shared.redis_url);
+        }
+        let mut program = launch.start(self.dir.join(format!("node-{}.log", self.starts)))?;
         let ready = program.said("\"message\":\"ready\"", START_MAX).await?;
         let Ready { fields } = serde_json::from_str(&ready)
             .with_context(|| format!("the node said something else: {ready}"))?;

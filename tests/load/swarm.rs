@@ -67,7 +67,7 @@ async fn obey(flags: &SwarmFlags) -> anyhow::Result<()> {
         };
         match order {
             Some(Order::Visit { hub }) => visit(hub, &kind, &devices).await?,
-            Some(Order::Arrive { hub }) => staying = arrive(hub, &kind, &devices).await?,
+            Some(Order::Arrive { hubs }) => staying = arrive(&hubs, &kind, &devices).await?,
             Some(Order::Acks { hold }) => drop(kind.hold.send_replace(hold)),
             None => return Ok(()),
         }
@@ -129,7 +129,7 @@ async fn visit(hub: SocketAddr, kind: &Rc<Kind>, devices: &Rc<[Device]>) -> anyh
 }
 
 async fn arrive(
-    hub: SocketAddr,
+    hubs: &[SocketAddr],
     kind: &Rc<Kind>,
     devices: &Rc<[Device]>,
 ) -> anyhow::Result<Staying> {
@@ -137,6 +137,9 @@ async fn arrive(
     let doors = Arc::new(Semaphore::new(CONNECTS_AT_ONCE));
     for at in 0..devices.len() {
         let (kind, devices, doors) = (kind.clone(), devices.clone(), doors.clone());
+        let hub = *hubs
+            .get(at % hubs.len().max(1))
+            .context("no hub to go to")?;
         arrivals.spawn_local(async move {
             let _door = doors.acquire_owned().await?;
             let device = devices.get(at).context("no such device")?;

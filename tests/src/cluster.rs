@@ -3,8 +3,9 @@
 //! It holds one org (`acme`), one product (`sensor`), and a device authority that is not registered. Ports stay the same from
 //! run to run, so that any part can be killed and started again.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use hub_cli::{Client, ClientOptions};
@@ -17,6 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cut_proxy::CutProxy;
+use crate::netns::Namespaces;
 use crate::pki::{Authority, Leaf};
 use crate::process::{Launch, Program, built};
 use crate::reference::Setup;
@@ -25,6 +27,8 @@ use crate::{ports, wait};
 
 /// What a node says once all its ports accept.
 const READY: &str = "ready node=";
+/// Nodes of one cluster.
+const NODES_MAX: usize = 3;
 /// Connections the load balancer of a test takes.
 const LB_CONNECTIONS: &str = "4000";
 
@@ -41,6 +45,8 @@ pub struct Plan {
     pub lb_grace_s: u32,
     /// Nodes reach Postgres through proxies that lose answers when they are told to.
     pub cut_commits: bool,
+    /// Each node in a network namespace of its own, and the rest in their middle, where the caller is.
+    pub apart: Option<Arc<Namespaces>>,
     /// The program of a node; the one that was built beside the test when there is none.
     pub program: Option<Launcher>,
 }
@@ -53,6 +59,7 @@ impl Default for Plan {
             drain_window_s: 1,
             lb_grace_s: 0,
             cut_commits: false,
+            apart: None,
             program: None,
         }
     }
@@ -88,6 +95,8 @@ pub struct Cluster {
     pub postgres: Postgres,
     /// What loses answers of Postgres, when there is one.
     pub cutter: Option<CutProxy>,
+    /// The namespaces of the nodes, when they have some.
+    pub apart: Option<Arc<Namespaces>>,
     /// The bus.
     pub redis: Redis,
     /// The authority whose certificates devices get; not registered with the hub.
@@ -110,7 +119,11 @@ impl Cluster {
     /// When a program is missing (the message says which) or anything does not start.
     pub async fn start(plan: Plan) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("hub-cluster").tempdir()?;
-        let (postgres, redis) = tokio::try_join!(Postgres::start(), Redis::start())?;
+        let host = match &plan.apart {
+            Some(_) => Namespaces::middle_address(),
+            None => Ipv4Addr::LOCALHOST.into(),
+        };
+        let (postgres, redis) = tokio::try_join!(Postgres::start_on(host), Redis::start_on(host))?;
         postgres.create_database("hub")?;
         let database_url = postgres.url("hub");
         PostgresStore::migrate(&database_url).await?;
@@ -149,6 +162,7 @@ impl Cluster {
             nodes,
             balancer: None,
             cutter,
+            apart: plan.apart.clone(),
             postgres,
             redis,
             devices: Authority::root("device root")?,
@@ -180,7 +194,14 @@ impl Cluster {
     pub fn launch(&mut self, number: usize) -> anyhow::Result<()> {
         let dir = self.dir.path().to_owned();
         let node = self.nodes.get_mut(number).context("no such node")?;
-        node.launch(&self.launcher, &dir)
+        let mut launcher = self.launcher.clone();
+        if let Some(apart) = &self.apart {
+            let program = launcher.program.to_string_lossy().into_owned();
+            let first = ["netns", "exec", &apart.name(number), &program].map(str::to_owned);
+            launcher.args.splice(0..0, first);
+            launcher.program = "ip".into();
+        }
+        node.launch(&launcher, &dir)
     }
 
     /// Waits until a node's ports accept.
@@ -342,6 +363,12 @@ impl ClusterNode {
         format!("http://{}", self.config.api_listen)
     }
 
+    /// What it was started with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// What its probe `/readyz` answers: the status and the body.
     ///
     /// # Errors
@@ -377,16 +404,29 @@ impl ClusterNode {
             .arg(path(&config.cluster_key))
             .arg("--firmware-dir")
             .arg(path(&config.firmware_dir))
+            .arg("--peer-certificate")
+            .arg(path(&config.peer_certificate))
+            .arg("--peer-key")
+            .arg(path(&config.peer_key))
+            .arg("--peer-ca")
+            .arg(path(&config.peer_ca))
+            .arg("--api-plain")
             .args(["--lb-grace-s", &config.lb_grace_s.to_string()])
             .args(["--drain-window-s", &config.drain_window_s.to_string()])
             // as secrets are given: not on the command line
             .env("HUB_DATABASE_URL", &config.database_url)
             .env("HUB_REDIS_URL", &config.redis_url)
             .env("NO_COLOR", "1");
+        if let Some(peer) = config.peer_listen {
+            launch = launch.args(["--peer-listen", &peer.to_string()]);
+        }
         if let Some(proxy) = config.proxy_listen {
-            launch = launch
-                .args(["--proxy-listen", &proxy.to_string()])
-                .args(["--proxy-source", "127.0.0.0/8"]);
+            launch = launch.args(["--proxy-listen", &proxy.to_string()]).args([
+                "--proxy-source",
+                "127.0.0.0/8",
+                "--proxy-source",
+                "10.77.0.0/24",
+            ]);
         }
         self.program = Some(launch.start(log)?);
         Ok(())
@@ -399,6 +439,8 @@ struct Shared {
     certificate: PathBuf,
     key: PathBuf,
     cluster_key: PathBuf,
+    peer: (PathBuf, PathBuf),
+    peer_ca: PathBuf,
     firmware_dir: PathBuf,
     database_url: String,
     redis_url: String,
@@ -413,6 +455,11 @@ impl Shared {
     ) -> anyhow::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let (certificate, key) = root.server()?.write(dir, "server")?;
+        let peers = Authority::root("peers")?;
+        let addresses: Vec<IpAddr> = (0..NODES_MAX).map(Namespaces::address).collect();
+        let peer = peers.node(&addresses)?.write(dir, "peer")?;
+        let peer_ca = dir.join("peer-ca.pem");
+        std::fs::write(&peer_ca, peers.pem())?;
         let cluster_key = dir.join("cluster.key");
         let secret: [u8; 32] = rand::random();
         let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -429,6 +476,8 @@ impl Shared {
             certificate,
             key,
             cluster_key,
+            peer,
+            peer_ca,
             firmware_dir,
             database_url: database_url.to_owned(),
             redis_url: redis.url(),
@@ -436,8 +485,12 @@ impl Shared {
     }
 
     fn node(&self, number: usize, plan: &Plan) -> anyhow::Result<Config> {
-        let [device, api, admin, proxy] = ports::free()?;
-        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let [device, api, admin, proxy, peer] = ports::free()?;
+        let host = match &plan.apart {
+            Some(_) => Namespaces::address(number - 1),
+            None => Ipv4Addr::LOCALHOST.into(),
+        };
+        let at = |port| SocketAddr::from((host, port));
         let node_name = format!("node-{number}");
         let state_dir = self.dir.join(&node_name);
         std::fs::create_dir(&state_dir)?;
@@ -451,6 +504,11 @@ impl Shared {
             api_listen: at(api),
             admin_listen: at(admin),
             proxy_listen: plan.balanced.then(|| at(proxy)),
+            api_plain: true,
+            peer_listen: Some(at(peer)),
+            peer_certificate: Some(self.peer.0.clone()),
+            peer_key: Some(self.peer.1.clone()),
+            peer_ca: Some(self.peer_ca.clone()),
             cluster_key: Some(self.cluster_key.clone()),
             firmware_dir: Some(self.firmware_dir.clone()),
             database_url: self.database_url.clone(),

@@ -8,6 +8,7 @@ pub use hub_servers::{ports, process, wait};
 pub mod cluster;
 pub mod cut_proxy;
 pub mod hub_process;
+pub mod netns;
 pub mod phoenix_js;
 pub mod pki;
 pub mod raw_ws;

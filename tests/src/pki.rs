@@ -148,6 +148,25 @@ impl Authority {
         self.sign(params, KeyKind::P256.generate()?)
     }
 
+    /// A certificate that nodes show each other, good at these addresses and on loopback.
+    ///
+    /// # Errors
+    /// When the certificate cannot be written.
+    pub fn node(&self, addresses: &[std::net::IpAddr]) -> anyhow::Result<Leaf> {
+        let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        names.extend(addresses.iter().map(ToString::to_string));
+        let mut params = CertificateParams::new(names)?;
+        name(&mut params, "node");
+        valid_around_now(&mut params);
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        self.sign(params, KeyKind::P256.generate()?)
+    }
+
     /// The certificate that proves possession of this authority's key: its common name is the code.
     ///
     /// # Errors

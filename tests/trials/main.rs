@@ -50,6 +50,8 @@ async fn trials(flags: Flags) -> anyhow::Result<ExitCode> {
         trials: flags.trials,
         seed: flags.seed.unwrap_or_else(rand::random),
         devices: flags.devices.max(2),
+        nodes: 3,
+        apart: None,
         program: Some(Launcher {
             program: std::env::current_exe()?,
             args: vec!["node".to_owned()],

@@ -56,6 +56,20 @@ pub(crate) fn start(
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    start_with(tasks, listener, router, config, stop)
+}
+
+/// Serves over TLS until `stop`; open calls are finished first.
+///
+/// # Errors
+/// A listener that is gone.
+pub(crate) fn start_with(
+    tasks: &mut JoinSet<()>,
+    listener: TcpListener,
+    router: Router,
+    config: ServerConfig,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let listener = TlsListener::start(
         listener,
         TlsAcceptor::from(Arc::new(config)),

@@ -109,6 +109,33 @@ impl Authority {
         days: u32,
         now: OffsetDateTime,
     ) -> Result<Issued, PkiError> {
+        let params = self.host(names, days, now)?;
+        self.sign(params)
+    }
+
+    /// The certificate that a node shows the others, as a server and as a client.
+    ///
+    /// # Errors
+    /// Names that fit no certificate; an authority past its dates.
+    pub fn node(
+        &self,
+        names: &[String],
+        days: u32,
+        now: OffsetDateTime,
+    ) -> Result<Issued, PkiError> {
+        let mut params = self.host(names, days, now)?;
+        params
+            .extended_key_usages
+            .push(ExtendedKeyUsagePurpose::ClientAuth);
+        self.sign(params)
+    }
+
+    fn host(
+        &self,
+        names: &[String],
+        days: u32,
+        now: OffsetDateTime,
+    ) -> Result<CertificateParams, PkiError> {
         // rcgen would take any text for a DNS name, and no client would ever match it. One star may stand in front.
         for name in names {
             let host = name.strip_prefix("*.").unwrap_or(name);
@@ -122,7 +149,7 @@ impl Authority {
             .map_err(PkiError::Issue)?
             .subject_alt_names;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.sign(params)
+        Ok(params)
     }
 
     /// A device's certificate; the device's name is its common name.

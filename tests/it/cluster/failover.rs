@@ -85,6 +85,8 @@ async fn a_rolling_restart_under_load_loses_nothing() -> anyhow::Result<()> {
         trials: 3,
         seed: rand::random(),
         devices: 9,
+        nodes: 3,
+        apart: None,
         program: None,
     };
     let rolling = (0..3).map(|node| vec![Fault::StopNode(node)]).collect();

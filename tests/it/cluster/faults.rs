@@ -19,6 +19,8 @@ async fn faults_lose_double_and_invert_nothing() -> anyhow::Result<()> {
         trials: TRIALS,
         seed,
         devices: DEVICES,
+        nodes: 3,
+        apart: None,
         program: None,
     };
     let outcome = run(trials, |trial, faults| {

@@ -1,6 +1,7 @@
 //! A Postgres server of a test's own.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct Postgres {
     user: Option<User>,
     /// Writes are synced to disk.
     durable: bool,
+    /// The address it listens on.
+    host: IpAddr,
     program: Option<Program>,
 }
 
@@ -49,11 +52,23 @@ impl Postgres {
         Self::start_with(true).await
     }
 
+    /// A server that loses nothing when it is killed, on another address than loopback: of a network namespace of the test's own.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub async fn start_on(host: IpAddr) -> anyhow::Result<Self> {
+        Self::make(true, host).await
+    }
+
     /// A server; one that is not `durable` is faster and must not be killed by a test that looks at what is left.
     ///
     /// # Errors
     /// As [`Postgres::start`].
     pub async fn start_with(durable: bool) -> anyhow::Result<Self> {
+        Self::make(durable, Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    async fn make(durable: bool, host: IpAddr) -> anyhow::Result<Self> {
         let bin = bin_dir()?;
         let user = find::unprivileged()?;
         let dir = tempfile::Builder::new().prefix("hub-pg").tempdir()?;
@@ -69,6 +84,7 @@ impl Postgres {
             psql: find::program("psql", &debian(), "postgresql-client")?,
             user,
             durable,
+            host,
             program: None,
         };
         server.init()?;
@@ -90,6 +106,12 @@ impl Postgres {
         if !output.status.success() {
             bail!("initdb: {}", String::from_utf8_lossy(&output.stderr));
         }
+        // whoever reaches a server of a test may use it: only the test can
+        let hosts = format!("host all {SUPERUSER} {}/24 trust\n", self.host);
+        let file = fs::OpenOptions::new()
+            .append(true)
+            .open(self.data().join("pg_hba.conf"))?;
+        std::io::Write::write_all(&mut &file, hosts.as_bytes())?;
         Ok(())
     }
 
@@ -102,7 +124,13 @@ impl Postgres {
         let mut launch = Launch::new(self.bin.join("postgres"))
             .arg("-D")
             .arg(self.data())
-            .args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k"])
+            .args([
+                "-p",
+                &self.port.to_string(),
+                "-h",
+                &self.host.to_string(),
+                "-k",
+            ])
             .arg(self.dir.path().join("run"))
             .args(["-c", "max_connections=200", "-c", "shared_buffers=64MB"])
             .args([
@@ -129,7 +157,10 @@ impl Postgres {
     /// Where to connect, for a client of this database.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://{SUPERUSER}@127.0.0.1:{}/{database}", self.port)
+        format!(
+            "postgres://{SUPERUSER}@{}:{}/{database}",
+            self.host, self.port
+        )
     }
 
     /// The port on 127.0.0.1.

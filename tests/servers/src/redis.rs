@@ -1,5 +1,6 @@
 //! A Redis server of a test's own.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -28,6 +29,8 @@ pub struct Redis {
     server: PathBuf,
     cli: PathBuf,
     tls: Option<TlsFiles>,
+    /// The address it listens on.
+    host: IpAddr,
     program: Option<Program>,
 }
 
@@ -40,11 +43,23 @@ impl Redis {
         Self::start_with(None).await
     }
 
+    /// A server on another address than loopback: of a network namespace of the test's own.
+    ///
+    /// # Errors
+    /// As [`Redis::start`].
+    pub async fn start_on(host: IpAddr) -> anyhow::Result<Self> {
+        Self::make(None, host).await
+    }
+
     /// A server, with TLS when there are files for it.
     ///
     /// # Errors
     /// As [`Redis::start`].
     pub async fn start_with(tls: Option<TlsFiles>) -> anyhow::Result<Self> {
+        Self::make(tls, Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    async fn make(tls: Option<TlsFiles>, host: IpAddr) -> anyhow::Result<Self> {
         let [port] = ports::free()?;
         let mut redis = Self {
             dir: tempfile::Builder::new().prefix("hub-redis").tempdir()?,
@@ -52,6 +67,7 @@ impl Redis {
             server: find::program("redis-server", &[], "redis-server")?,
             cli: find::program("redis-cli", &[], "redis-tools")?,
             tls,
+            host,
             program: None,
         };
         redis.start_again().await?;
@@ -65,7 +81,8 @@ impl Redis {
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
         let port = self.port.to_string();
         let mut launch = Launch::new(&self.server)
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--bind", &self.host.to_string(), "--protected-mode", "no"])
+            .args(["--save", "", "--appendonly", "no"])
             .dir(self.dir.path());
         launch = match &self.tls {
             None => launch.args(["--port", &port]),
@@ -102,10 +119,19 @@ impl Redis {
         } else {
             "redis"
         };
-        format!("{scheme}://{user}127.0.0.1:{}", self.port)
+        format!("{scheme}://{user}{}:{}", self.host, self.port)
     }
 
-    /// The port on 127.0.0.1.
+    /// Its process id.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        let program = self.program.as_ref().context("the server does not run")?;
+        Ok(program.pid())
+    }
+
+    /// The port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -117,7 +143,7 @@ impl Redis {
     /// The server's.
     pub fn command(&self, words: &[&str]) -> anyhow::Result<String> {
         let mut cli = Command::new(&self.cli);
-        cli.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        cli.args(["-h", &self.host.to_string(), "-p", &self.port.to_string()]);
         if let Some(files) = &self.tls {
             cli.arg("--tls").arg("--cacert").arg(&files.ca);
         }

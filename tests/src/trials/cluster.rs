@@ -1,6 +1,7 @@
 //! A run of fault trials on a cluster behind its load balancer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -14,6 +15,7 @@ use super::checker::{self, Verdict};
 use super::faults::{Fault, happen};
 use super::writer::{Accepted, Caller, Channel, GROUP, Pace, SHIFT, Writer};
 use crate::cluster::{Cluster, Launcher, Plan};
+use crate::netns::Namespaces;
 use crate::pki::Leaf;
 use crate::reference::{Reference, Setup};
 use crate::tenant::{self, ORG};
@@ -23,8 +25,6 @@ use crate::wait;
 const CONVERGED_WITHIN: Duration = Duration::from_secs(60);
 /// Everything must be settled this long after the last fault.
 const SETTLED_WITHIN: Duration = Duration::from_secs(120);
-/// Nodes behind the load balancer.
-const NODES: usize = 3;
 /// One trial in this many has two faults at a time.
 const TWO_ONE_IN: u32 = 4;
 /// Calm between two trials, milliseconds at most.
@@ -44,6 +44,10 @@ pub struct Trials {
     pub seed: u64,
     /// Devices, all members of one group.
     pub devices: usize,
+    /// Nodes, three at most.
+    pub nodes: usize,
+    /// Each node in a network namespace of its own.
+    pub apart: Option<Arc<Namespaces>>,
     /// How a node is started; the program beside the test when there is none.
     pub program: Option<Launcher>,
 }
@@ -75,7 +79,7 @@ pub struct Outcome {
 /// When the laboratory itself fails.
 pub async fn run(trials: Trials, tell: impl FnMut(u32, &[Fault])) -> anyhow::Result<Outcome> {
     let mut random = StdRng::seed_from_u64(trials.seed);
-    let drawn = (0..trials.trials).map(|_| draw(&mut random, NODES, trials.devices));
+    let drawn = (0..trials.trials).map(|_| draw(&mut random, trials.nodes, trials.devices));
     let drawn = drawn.collect();
     run_these(trials, drawn, tell).await
 }
@@ -92,7 +96,9 @@ pub async fn run_these(
     let began = Instant::now();
     let mut random = StdRng::seed_from_u64(!trials.seed);
     let plan = Plan {
+        nodes: trials.nodes,
         balanced: true,
+        apart: trials.apart.clone(),
         program: trials.program.clone(),
         ..Plan::default()
     };
@@ -113,7 +119,12 @@ pub async fn run_these(
             .await
             .with_context(|| format!("trial {trial}, seed {}", trials.seed))?;
         let healed = Instant::now();
-        match present(&cluster.nodes[trial as usize % 3].api, names.len()).await {
+        match present(
+            &cluster.nodes[trial as usize % trials.nodes].api,
+            names.len(),
+        )
+        .await
+        {
             Ok(()) => converged.push(healed.elapsed()),
             Err(error) => wrong.push(format!("trial {trial} {drawn:?}: {error:#}")),
         }

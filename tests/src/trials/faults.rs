@@ -9,6 +9,7 @@ use rand::{RngExt as _, seq::IndexedRandom as _};
 use tokio::time::sleep;
 
 use crate::cluster::Cluster;
+use crate::netns::{Link, Namespaces, Way};
 use crate::pki::Leaf;
 use crate::raw_ws::RawWs;
 use crate::tls::{TlsDialer, Version};
@@ -37,8 +38,23 @@ pub enum Fault {
     FreezePostgres(Duration),
     /// The load balancer is killed: every device connects again at the same time.
     Storm,
+    /// Packets of a node are lost on one of its links; nodes must be apart.
+    Cut(usize, Kind, Way, Duration),
     /// Somebody with a copy of this device's key joins, takes what is sent to it, and says nothing.
     Clone(usize, Duration),
+}
+
+/// What is at the other end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The other nodes.
+    Nodes,
+    /// The bus.
+    Redis,
+    /// The database.
+    Postgres,
+    /// The load balancer, and with it all devices.
+    Devices,
 }
 
 impl Fault {
@@ -77,7 +93,7 @@ impl Fault {
     #[must_use]
     pub fn part(&self) -> &'static str {
         match self {
-            Self::KillNode(..) | Self::FreezeNode(..) | Self::StopNode(_) => "node",
+            Self::KillNode(..) | Self::FreezeNode(..) | Self::StopNode(_) | Self::Cut(..) => "node",
             Self::KillRedis(_) | Self::FreezeRedis(_) | Self::FlushRedis | Self::DenyRedis(_) => {
                 "redis"
             }
@@ -103,6 +119,10 @@ impl Fault {
             Self::FreezePostgres(_) => "freeze postgres",
             Self::Storm => "reconnect storm",
             Self::Clone(..) => "clone",
+            Self::Cut(_, Kind::Nodes, ..) => "cut from nodes",
+            Self::Cut(_, Kind::Redis, ..) => "cut from redis",
+            Self::Cut(_, Kind::Postgres, ..) => "cut from postgres",
+            Self::Cut(_, Kind::Devices, ..) => "cut from devices",
         }
     }
 
@@ -133,6 +153,7 @@ impl Fault {
             }
             Self::FreezePostgres(_) => cluster.postgres.freeze()?,
             Self::Storm => cluster.balance_again().await?,
+            Self::Cut(node, kind, way, _) => cut(cluster, *node, *kind, *way)?,
             Self::Clone(device, _) => {
                 let leaf = leaves.get(*device).context("no such device")?;
                 // it may not get in: a node in front of it may be the one that is down
@@ -155,6 +176,7 @@ impl Fault {
             | Self::FreezeRedis(lasts)
             | Self::DenyRedis(lasts)
             | Self::FreezePostgres(lasts)
+            | Self::Cut(.., lasts)
             | Self::Clone(_, lasts) => *lasts,
             Self::StopNode(_) | Self::FlushRedis | Self::RestartPostgres(_) | Self::Storm => {
                 Duration::from_millis(300)
@@ -169,6 +191,26 @@ impl Fault {
         socket.join("device", payload, PATIENCE).await?;
         Ok(socket)
     }
+}
+
+fn cut(cluster: &Cluster, node: usize, kind: Kind, way: Way) -> anyhow::Result<()> {
+    let apart = cluster.apart.as_ref().context("nodes are not apart")?;
+    let own = cluster.nodes[node].config();
+    let links = match kind {
+        Kind::Nodes => (0..cluster.nodes.len())
+            .filter(|other| *other != node)
+            .map(|other| Link::Node(Namespaces::address(other)))
+            .collect(),
+        Kind::Redis => vec![Link::Server(cluster.redis.port())],
+        Kind::Postgres => vec![Link::Server(cluster.postgres.port())],
+        Kind::Devices => {
+            let proxy = own.proxy_listen.unwrap_or(own.device_listen);
+            vec![Link::Own(proxy.port()), Link::Own(own.device_listen.port())]
+        }
+    };
+    links
+        .into_iter()
+        .try_for_each(|link| apart.cut(node, link, way))
 }
 
 /// What is left to be done when a fault has lasted.
@@ -195,6 +237,13 @@ impl Heal {
             }
             Fault::RestartPostgres(_) => cluster.postgres.start_again().await?,
             Fault::FreezePostgres(_) => cluster.postgres.thaw()?,
+            Fault::Cut(node, ..) => {
+                cluster
+                    .apart
+                    .as_ref()
+                    .context("nodes are not apart")?
+                    .heal(node)?;
+            }
             Fault::FlushRedis | Fault::Storm | Fault::Clone(..) => {}
         }
         Ok(())
