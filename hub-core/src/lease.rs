@@ -244,8 +244,7 @@ mod tests {
                     FINE => good += 1,
                     LATE => good = 1,
                     Event::Failed | Event::Buried => good = 0,
-                    Event::Renewed { .. }
-                    | Event::Replaced
+                    Event::Replaced
                     | Event::Entered
                     | Event::Leaked
                     | Event::Deadline => {}

@@ -94,14 +94,10 @@ impl Mark {
 /// A write of one socket. All but `Attach` carry the generation that attach gave them: a write of an older
 /// generation changes nothing and comes back as [`DeviceOutcome::Fenced`].
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a box for each join would cost more than the room in a batch"
-)]
 pub enum DeviceWrite {
     /// The device joined: bump `conn_gen`, take over the connection, record what runs, read what it lacks, and claim
     /// (`Queued` → `Sent`) the due commands of its own channel that are returned.
-    Attach(Attach),
+    Attach(Box<Attach>),
     /// The socket closed.
     Detach {
         /** Whose. */

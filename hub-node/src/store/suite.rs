@@ -69,7 +69,7 @@ macro_rules! whole_store_suite {
                 pending_is_bounded, the_oldest_come_first_over_all_channels, acked_commands_never_return, group_changes_tell_what_is_live, dead_nodes_are_forgotten,
                 updates_keep_the_latest, offers_are_counted_per_decision,
             }
-            updates::{joins_end_updates}
+            updates::{joins_end_updates, no_text_is_too_strange}
             nodes::{
                 leases_are_held_by_one_run, living_nodes_are_not_reaped, sockets_are_claimed_again, no_stale_write_is_accepted, takeovers_leave_word,
                 a_silent_holder_loses_and_a_living_one_stays, leaving_first_is_no_takeover,

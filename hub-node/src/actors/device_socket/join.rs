@@ -51,7 +51,7 @@ impl State {
 impl Join {
     fn ask(self) {
         let writes = self.context.writes.clone();
-        let write = DeviceWrite::Attach(self.attach.clone());
+        let write = DeviceWrite::Attach(Box::new(self.attach.clone()));
         writes.submit(write, move |outcome| self.answered(outcome));
     }
 

@@ -156,7 +156,7 @@ async fn connected(hub: &Hub, own: &Tenant, device_id: i64) {
     };
     let outcomes = hub
         .store
-        .device_writes(vec![DeviceWrite::Attach(join)])
+        .device_writes(vec![DeviceWrite::Attach(Box::new(join))])
         .await
         .unwrap();
     assert!(

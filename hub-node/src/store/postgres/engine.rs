@@ -23,6 +23,8 @@ const BUSY_CLASSES: [&str; 2] = ["40", "55"];
 const BUSY: [&str; 2] = ["57014", "25P03"];
 /// Data that cannot be read: data corrupted, index corrupted.
 const DAMAGED: [&str; 2] = ["XX001", "XX002"];
+/// A text with a NUL in it, plain or inside JSON: no row holds one, so no row has that name.
+const NO_TEXT: [&str; 2] = ["22021", "22P05"];
 /// A table that is not there.
 const UNDEFINED_TABLE: &str = "42P01";
 
@@ -40,6 +42,9 @@ pub(super) fn store_failure(error: Error) -> StoreError {
             return StoreError::Damaged {
                 what: "database".to_owned(),
             };
+        }
+        if NO_TEXT.contains(&state.as_str()) {
+            return StoreError::NotFound { what: "name" };
         }
         return StoreError::Failed(Box::new(error));
     }
@@ -137,8 +142,14 @@ pub(super) async fn mark(db: &mut Db) -> StoreResult<Mark> {
     Ok(Mark::at(position))
 }
 
-/// The oldest running transaction, and a change if there is any: channel, head, place.
-type LogRow = (i64, Option<String>, Option<i64>, Option<i64>);
+/// A channel's last change, if there is one, and the oldest transaction that was running.
+#[derive(sqlx::FromRow)]
+struct ChangeRow {
+    oldest: i64,
+    ch: Option<String>,
+    seq: Option<i64>,
+    rev: Option<i64>,
+}
 
 /// The channels whose last change is at or behind a mark, in the order of their transactions. A full answer leads on inside
 /// the same round; a round goes on from where its first answer saw the oldest running transaction.
@@ -150,7 +161,7 @@ pub(super) async fn changes_since(
     let (after, channel) = mark.page.map_or((-1, String::new()), |page| {
         (page.position, page.channel.to_string())
     });
-    let rows: Vec<LogRow> = sqlx::query_as(
+    let rows: Vec<ChangeRow> = sqlx::query_as(
         "SELECT s.oldest, h.ch, h.seq, h.rev FROM \
          (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest) s \
          LEFT JOIN (SELECT ch, seq, rev FROM channel_head WHERE rev >= $1 AND rev > 0 AND (rev, ch) > ($2, $3) \
@@ -163,11 +174,11 @@ pub(super) async fn changes_since(
     .fetch_all(db)
     .await
     .map_err(store_failure)?;
-    let oldest = rows.first().map_or(mark.position, |row| row.0);
+    let oldest = rows.first().map_or(mark.position, |row| row.oldest);
     let mut changes = Vec::with_capacity(rows.len());
     let mut last = None;
-    for (_, ch, seq, rev) in rows {
-        let (Some(ch), Some(seq), Some(rev)) = (ch, seq, rev) else {
+    for row in rows {
+        let (Some(ch), Some(seq), Some(rev)) = (row.ch, row.seq, row.rev) else {
             continue;
         };
         let channel: ChannelId = ch.parse().map_err(|_| StoreError::Damaged {

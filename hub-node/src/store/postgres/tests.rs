@@ -1,7 +1,9 @@
 //! The conformance suite on Postgres, and what only a server can do: be written to by two nodes, be slow, be gone.
 
 mod lost;
+mod moves;
 mod races;
+mod tls;
 
 use std::sync::Arc;
 
@@ -11,8 +13,6 @@ use super::*;
 use crate::database::Database;
 use crate::store::DeliveryStore as _;
 use crate::store::bounded::Bounded;
-use crate::store::copy::{self, CopiedTable, Progress};
-use crate::store::sqlite::SqliteStore;
 use crate::store::suite::world::{NOW, World, all, command, run};
 use crate::store::suite::{Check, whole_store_suite};
 
@@ -123,96 +123,4 @@ async fn tables_must_be_made_first_and_passwords_stay_secret() {
     assert!(PostgresStore::migrate(&url).await.unwrap().is_empty());
     let epoch = PostgresStore::open(&url).await.unwrap().epoch();
     assert_ne!(PostgresStore::renew_epoch(&url).await.unwrap(), epoch);
-}
-
-/// Says nothing.
-struct Silent;
-
-impl Progress for Silent {
-    fn table(&mut self, _name: &'static str, _rows: u64) {}
-    fn rows(&mut self, _many: u64) {}
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_hub_moves_from_sqlite() {
-    let server = server().await;
-    let dir = tempfile::tempdir().unwrap();
-    let sqlite = SqliteStore::open(&dir.path().join("hub.db")).await.unwrap();
-    let store: Arc<dyn Store> = Arc::new(sqlite.clone());
-    let world = World::new(&store, "a").await;
-    let id = world.device("d").await;
-    world.members("g", 3, &["d"]).await;
-    world.firmware("f1").await;
-    let given = world.to_group("g").await;
-    world.to_device("d").await;
-    world.attach(id).await;
-    let postgres = fresh(&server, "moved").await;
-    // a node runs on it
-    store.start_node(&run("other", 1)).await.unwrap();
-    let refused = copy::copy(&sqlite, &postgres, &mut Silent)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(
-            refused,
-            StoreError::Conflict {
-                code: "node_running",
-                ..
-            }
-        ),
-        "{refused}"
-    );
-    store.release_lease(&run("other", 1)).await.unwrap();
-    let copied = copy::copy(&sqlite, &postgres, &mut Silent).await.unwrap();
-    let rows = |name: &str| {
-        let table = |copied: &&CopiedTable| copied.table == name;
-        copied.iter().find(table).unwrap().rows
-    };
-    assert_eq!((rows("org"), rows("device"), rows("command")), (1, 1, 2));
-    let again = copy::copy(&sqlite, &postgres, &mut Silent)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(
-            again,
-            StoreError::Conflict {
-                code: "not_empty",
-                ..
-            }
-        ),
-        "{again}"
-    );
-    // the same history goes on
-    let moved: Arc<dyn Store> = Arc::new(PostgresStore::open(&server.url("moved")).await.unwrap());
-    assert_eq!(moved.epoch(), store.epoch());
-    let there = World {
-        store: moved.clone(),
-        org: world.org,
-        key: world.key,
-    };
-    let ids = |lacks: hub_core::session::Reconciled| {
-        let mut ids: Vec<_> = lacks.pending.iter().map(|due| due.id).collect();
-        ids.sort_unstable();
-        ids
-    };
-    let (owed, before) = (ids(there.lacks(id).await), ids(world.lacks(id).await));
-    assert_eq!(owed, before);
-    assert!(owed.contains(&given.id));
-    assert!(there.device("new").await > id);
-    assert_eq!(there.attach(id).await.generation, hub_proto::id::ConnGen(2));
-}
-
-#[tokio::test]
-async fn every_table_is_copied_or_speaks_of_the_present() {
-    let server = server().await;
-    let tables = server
-        .sql(
-            "fresh",
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
-        )
-        .unwrap();
-    let left = ["_sqlx_migrations", "node", "notice"];
-    let mut known: Vec<&str> = copy::TABLES.iter().copied().chain(left).collect();
-    known.sort_unstable();
-    assert_eq!(tables.lines().collect::<Vec<_>>(), known);
 }

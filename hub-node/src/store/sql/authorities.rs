@@ -6,7 +6,7 @@ use hub_proto::time::Timestamp;
 
 use super::failure::{conflict, damaged, found, store_failure, unique_or};
 use super::paging::Window;
-use super::rows::{bytes32, count32, slug, time, time_opt};
+use super::rows::{bytes32, count32, slug, storable, time, time_opt};
 use super::{Backend, channels, clock, commit, lookup};
 use crate::store::StoreResult;
 use crate::store::delivery::Changed;
@@ -87,7 +87,7 @@ pub(super) async fn create(
     .bind(&new.key_sha256[..])
     .bind(&new.key_id)
     .bind(&new.subject_der)
-    .bind(&new.subject)
+    .bind(storable(&new.subject))
     .bind(new.not_before.as_micros())
     .bind(new.not_after.as_micros())
     .bind(new.provisioning.map(|(product, _)| product.0))

@@ -9,6 +9,7 @@ use hub_proto::time::Timestamp;
 use super::due::advance_cursor;
 use super::executions::{code_of, moves, state_of};
 use super::failure::store_failure;
+use super::rows::storable;
 use super::sessions::{Fence, fence};
 use crate::store::StoreResult;
 use crate::store::delivery::{DeviceOutcome, ExecutionReport};
@@ -83,7 +84,7 @@ pub(super) async fn execution(
     .bind(device.0)
     .bind(org)
     .bind(code_of(report.state))
-    .bind(report.output.as_deref())
+    .bind(report.output.as_deref().map(storable))
     .bind(at.as_micros())
     .execute(&mut *db)
     .await

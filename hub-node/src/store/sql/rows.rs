@@ -1,5 +1,6 @@
 //! From columns to typed values: every check that a stored value is what this version writes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use hub_proto::slug::Slug;
@@ -46,6 +47,15 @@ pub(super) fn texts(json: &str) -> StoreResult<BTreeMap<String, String>> {
 /// A set of names and values to be stored.
 pub(super) fn texts_json(texts: &BTreeMap<String, String>) -> String {
     serde_json::to_string(texts).unwrap_or_else(|_| "{}".to_owned())
+}
+
+/// A text from outside as both databases can keep it: in Postgres no text holds a NUL.
+pub(super) fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}").into()
+    } else {
+        text.into()
+    }
 }
 
 /// A list as the JSON array that `json_each` opens inside a statement.

@@ -13,6 +13,7 @@ use hub_proto::time::Timestamp;
 use super::delivery::reconciled;
 use super::executions::code_of;
 use super::failure::store_failure;
+use super::rows::storable;
 use super::{contests, engine, nodes};
 use crate::store::StoreResult;
 use crate::store::delivery::{Attach, Attached, DeviceOutcome, Reconciled};
@@ -200,6 +201,11 @@ fn running(firmware: &FirmwareMetadata) -> Option<String> {
         return None;
     };
     fields.retain(|_, value| value.is_string());
+    for value in fields.values_mut() {
+        if let Some(text) = value.as_str().filter(|text| text.contains('\0')) {
+            *value = storable(text).into_owned().into();
+        }
+    }
     if fields.is_empty() {
         None
     } else {

@@ -10,6 +10,7 @@ use hub_proto::id::{ConnGen, DeviceId};
 use hub_proto::time::Timestamp;
 
 use super::failure::store_failure;
+use super::rows::storable;
 use crate::store::StoreResult;
 use crate::store::delivery::{DeviceOutcome, UpdateReport};
 
@@ -51,9 +52,9 @@ pub(super) async fn report(
          update_gen = $6 WHERE id = $1",
     )
     .bind(device.0)
-    .bind(&*report.status)
+    .bind(storable(&report.status))
     .bind(report.progress.map(i64::from).or(if finished(&report.status) { row.update_progress } else { None }))
-    .bind(report.error.as_deref())
+    .bind(report.error.as_deref().map(storable))
     .bind(at.as_micros())
     .bind(generation.0)
     .execute(db)

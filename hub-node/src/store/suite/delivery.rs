@@ -71,10 +71,10 @@ pub(in crate::store) async fn joins_and_leaves_are_seen(store: Arc<dyn Store>) {
         panic!("a join is a join")
     };
     world
-        .write(DeviceWrite::Attach(Attach {
+        .write(DeviceWrite::Attach(Box::new(Attach {
             firmware: Default::default(),
-            ..join
-        }))
+            ..*join
+        })))
         .await;
     assert_eq!(
         store.device(world.at("d")).await.unwrap().firmware["uuid"],
@@ -229,11 +229,11 @@ pub(in crate::store) async fn refused_joins_write_nothing(store: Arc<dyn Store>)
     // the certificate of another device
     let stranger = Attach {
         certificate: digest(&other.to_string()),
-        ..join
+        ..*join
     };
     let DeviceOutcome::Attached {
         attached: refused, ..
-    } = world.write(DeviceWrite::Attach(stranger)).await
+    } = world.write(DeviceWrite::Attach(Box::new(stranger))).await
     else {
         panic!("no join")
     };

@@ -3,11 +3,6 @@
 //! A lease cannot be made to run out without waiting for it, so what follows from that is checked with a node that never had
 //! one: `LEASE_TTL` is long, and the database's clock is its own.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "a check looks for one kind of outcome among all"
-)]
-
 use std::sync::Arc;
 
 use hub_core::command::ExecutionState;
@@ -21,13 +16,15 @@ use crate::store::suite::world::{NOW, World, run};
 
 /// A join from this node; what it took and from whom.
 async fn join_from(world: &World, node: &str, device: DeviceId) -> (ConnGen, Option<String>) {
-    match join(world, node, device, None).await {
-        DeviceOutcome::Attached {
-            attached,
-            taken_from,
-        } => (attached.generation, taken_from.map(String::from)),
-        other => panic!("no join: {other:?}"),
-    }
+    let outcome = join(world, node, device, None).await;
+    let DeviceOutcome::Attached {
+        attached,
+        taken_from,
+    } = outcome
+    else {
+        panic!("no join: {outcome:?}")
+    };
+    (attached.generation, taken_from.map(String::from))
 }
 
 async fn join(
@@ -42,16 +39,17 @@ async fn join(
     let attach = Attach {
         node: node.into(),
         contest,
-        ..join
+        ..*join
     };
-    world.write(DeviceWrite::Attach(attach)).await
+    world.write(DeviceWrite::Attach(Box::new(attach))).await
 }
 
 async fn contested(world: &World, node: &str, device: DeviceId) -> Contest {
-    match join(world, node, device, None).await {
-        DeviceOutcome::Contested(contest) => contest,
-        other => panic!("no contest: {other:?}"),
-    }
+    let outcome = join(world, node, device, None).await;
+    let DeviceOutcome::Contested(contest) = outcome else {
+        panic!("no contest: {outcome:?}")
+    };
+    contest
 }
 
 /// Where the database says a device is.

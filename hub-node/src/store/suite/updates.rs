@@ -1,12 +1,13 @@
-//! Checks: what is known about a device's update.
+//! Checks: what is known about a device's update, and the words in which it says so.
 
 use std::sync::Arc;
 
+use hub_core::command::ExecutionState;
 use hub_proto::id::{ConnGen, DeviceId};
 
 use crate::store::Store;
-use crate::store::delivery::{DeviceOutcome, DeviceWrite, UpdateReport};
-use crate::store::suite::world::{World, later};
+use crate::store::delivery::{DeviceOutcome, DeviceWrite, ExecutionReport, UpdateReport};
+use crate::store::suite::world::{NOW, World, all, later, missing};
 
 pub(in crate::store) async fn joins_end_updates(store: Arc<dyn Store>) {
     let world = World::new(&store, "a").await;
@@ -62,4 +63,46 @@ async fn join(world: &World, id: DeviceId, uuid: &str) -> ConnGen {
         panic!("no join: {outcome:?}")
     };
     attached.generation
+}
+
+/// Text that devices and operators send may hold anything, and no database may choke on it.
+pub(in crate::store) async fn no_text_is_too_strange(store: Arc<dyn Store>) {
+    let world = World::new(&store, "a").await;
+    let id = world.device("d").await;
+    let generation = join(&world, id, "uu\0id").await;
+    // and again: what is stored is read by the next join
+    assert!(join(&world, id, "f1").await > generation);
+    let generation = join(&world, id, "uu\0id").await;
+    let running = store.device(world.at("d")).await.unwrap().firmware["uuid"].clone();
+    assert_eq!(running, "uu\u{fffd}id");
+    let given = world.to_device("d").await;
+    let report = ExecutionReport {
+        command: given.id,
+        state: ExecutionState::Failed,
+        output: Some("a\0b".into()),
+    };
+    let execution = DeviceWrite::Execution {
+        device: id,
+        generation,
+        report,
+        at: NOW,
+    };
+    assert!(matches!(world.write(execution).await, DeviceOutcome::Done));
+    let rows = store.executions(world.org, given.id, all(), NOW).await;
+    assert_eq!(rows.unwrap().items[0].output.as_deref(), Some("a\u{fffd}b"));
+    let update = DeviceWrite::Update {
+        device: id,
+        generation,
+        report: UpdateReport {
+            status: "fai\0led".into(),
+            progress: None,
+            error: Some("\0".into()),
+        },
+        at: NOW,
+    };
+    assert!(matches!(world.write(update).await, DeviceOutcome::Done));
+    assert!(missing(store.org("a\0").await));
+    assert!(missing(store.device(world.at("d\0")).await));
+    world.members("g", 0, &[]).await;
+    assert!(missing(store.add_members(world.group("g"), &["d\0"]).await));
 }

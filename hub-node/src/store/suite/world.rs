@@ -223,7 +223,7 @@ impl World {
 
     /// A join at [`NOW`] from node `n`.
     pub(in crate::store) fn join(&self, device: DeviceId) -> DeviceWrite {
-        DeviceWrite::Attach(Attach {
+        DeviceWrite::Attach(Box::new(Attach {
             device,
             certificate: digest(&device.to_string()),
             node: "n".into(),
@@ -235,7 +235,7 @@ impl World {
             remote: Some("192.0.2.1:4000".into()),
             contest: None,
             at: NOW,
-        })
+        }))
     }
 
     /// What a device lacks.
