@@ -70,14 +70,14 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A lease that was just written.
+    /// A lease that was just written. It is renewed at once, because a renewal also tells who the others are.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self {
             streak: 0,
             waiting: false,
             replaced: false,
-            next: now + LEASE_RENEW_EVERY,
+            next: now,
         }
     }
 
@@ -176,9 +176,11 @@ mod tests {
         let now = Instant::now();
         let (mut lease, mut out) = (Lease::new(now), Vec::new());
         lease.step(Event::Deadline, now, &mut out);
-        assert!(out.is_empty());
+        assert_eq!(out, [Effect::Renew]);
+        lease.step(FINE, now, &mut out);
         let due = lease.deadline().unwrap();
         assert_eq!(due, now + LEASE_RENEW_EVERY);
+        out.clear();
         lease.step(Event::Deadline, due, &mut out);
         lease.step(Event::Deadline, due, &mut out);
         assert_eq!(out, [Effect::Renew]);

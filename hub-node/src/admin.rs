@@ -25,6 +25,7 @@ use tracing::warn;
 
 use crate::database::Database;
 use crate::routing::Sockets;
+use crate::store::cluster::NodeRun;
 
 /// What a node is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub(crate) struct Probes {
     pub(crate) database: Database,
     pub(crate) bus: watch::Receiver<BusState>,
     pub(crate) sockets: Arc<Sockets>,
+    /// The other nodes that hold a lease.
+    pub(crate) others: watch::Receiver<Arc<[NodeRun]>>,
     /// Somebody asked for a drain.
     pub(crate) drain: Arc<Notify>,
 }
@@ -89,6 +92,7 @@ async fn ready(State(probes): State<Probes>) -> Response {
         "status": word,
         "node": &*probes.node,
         "sockets": probes.sockets.len(),
+        "other_nodes": probes.others.borrow().len(),
         "database": {
             "state": if probes.database.is_away() { "away" } else { "here" },
             "away_s": probes.database.away_for(now).as_secs(),

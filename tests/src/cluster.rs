@@ -214,6 +214,23 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts nodes again that ended by themselves, as whoever runs nodes does: one that starts while its database is away
+    /// says so and ends.
+    ///
+    /// # Errors
+    /// When one cannot be started.
+    pub fn revive(&mut self) -> anyhow::Result<()> {
+        for number in 0..self.nodes.len() {
+            let node = self.nodes.get_mut(number).context("no such node")?;
+            if let Some(program) = &mut node.program
+                && program.exited()?.is_some()
+            {
+                self.launch(number)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Starts a node again and waits until it serves.
     ///
     /// # Errors

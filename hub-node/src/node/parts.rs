@@ -168,6 +168,7 @@ impl Parts {
             database: self.database.clone(),
             bus: self.bus.state(),
             sockets: self.sockets.clone(),
+            others: self.others.clone(),
             drain,
         }
     }

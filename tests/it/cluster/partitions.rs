@@ -96,6 +96,12 @@ fn a_node_that_is_cut_off_sends_its_devices_away_and_an_outage_for_all_does_not(
         .await?;
         let before = shown("node-1").await;
         assert!(before > 0);
+        for node in &cluster.nodes {
+            wait::until("the node to know the other", PATIENCE, async || {
+                (node.ready().await.ok()?.1["other_nodes"] == 1).then_some(())
+            })
+            .await?;
+        }
 
         // for everybody: every socket is held, and both stay ready
         cluster.postgres.freeze()?;

@@ -19,10 +19,11 @@ use crate::netns::Namespaces;
 use crate::pki::Leaf;
 use crate::reference::{Reference, Setup};
 use crate::tenant::{self, ORG};
-use crate::wait;
 
 /// Presence must be right, and every device joined, this long after a fault: a lease, and those who look for it.
 const CONVERGED_WITHIN: Duration = Duration::from_secs(60);
+/// How often presence is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Everything must be settled this long after the last fault.
 const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 /// One trial in this many has two faults at a time.
@@ -111,6 +112,7 @@ pub async fn run_these(
     };
     let mut cluster = Cluster::start(plan).await?;
     let (names, leaves, fleet) = fleet(&cluster, trials.devices).await?;
+    present(&mut cluster, 0, trials.devices).await?;
     let apis: Vec<String> = cluster.nodes.iter().map(|node| node.api_url()).collect();
     let caller = Caller::new(&apis, &cluster.token)?;
     let enough = CancellationToken::new();
@@ -126,12 +128,7 @@ pub async fn run_these(
             .await
             .with_context(|| format!("trial {trial}, seed {}", trials.seed))?;
         let healed = Instant::now();
-        match present(
-            &cluster.nodes[trial as usize % trials.nodes].api,
-            names.len(),
-        )
-        .await
-        {
+        match present(&mut cluster, trial as usize % trials.nodes, names.len()).await {
             Ok(()) => converged.push(healed.elapsed()),
             Err(error) => wrong.push(format!("trial {trial} {drawn:?}: {error:#}")),
         }
@@ -199,7 +196,6 @@ async fn fleet(
     let members: Vec<&str> = names.iter().map(String::as_str).collect();
     tenant::group(api, GROUP, 0, &members).await?;
     tenant::group(api, SHIFT, 1, &[]).await?;
-    present(api, devices).await?;
     Ok((names, leaves, fleet))
 }
 
@@ -228,17 +224,33 @@ fn writers(
         .into()
 }
 
-/// Waits until so many devices are shown as connected, which are all there are.
-async fn present(api: &Client, devices: usize) -> anyhow::Result<()> {
-    let mut shown = 0;
-    let right = wait::until("presence", CONVERGED_WITHIN, async || {
-        let connections = api.connections(ORG, &PageOf::default()).await.ok()?;
-        shown = connections.items.len();
-        (shown == devices).then_some(())
-    });
-    right
-        .await
-        .with_context(|| format!("{shown} of {devices} are shown as connected"))
+/// Waits until a node shows so many devices as connected, which are all there are, and every node serves.
+async fn present(cluster: &mut Cluster, node: usize, devices: usize) -> anyhow::Result<()> {
+    let deadline = Instant::now() + CONVERGED_WITHIN;
+    let mut shown = String::new();
+    while Instant::now() < deadline {
+        cluster.revive()?;
+        let api: &Client = &cluster.nodes[node].api;
+        let mut right = match api.connections(ORG, &PageOf::default()).await {
+            Ok(connections) => {
+                let count = connections.items.len();
+                shown = format!("{count} of {devices} devices are shown as connected");
+                count == devices
+            }
+            Err(error) => {
+                shown = error.to_string();
+                false
+            }
+        };
+        for node in &cluster.nodes {
+            right = right && matches!(node.ready().await, Ok((200, _)));
+        }
+        if right {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    anyhow::bail!("{shown}")
 }
 
 impl Outcome {
