@@ -10,6 +10,7 @@ mod endings;
 mod joins;
 mod laws;
 mod levels;
+mod lossy;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
