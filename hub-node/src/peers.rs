@@ -272,8 +272,11 @@ mod tests {
             peer_address: Some(address.as_str().into()),
         };
         let others = watch::Sender::new(Arc::from([run]));
-        let asks =
-            |config: &Config| Peers::new(config, others.subscribe(), Database::default()).unwrap();
+        let asks = |config: &Config| {
+            let mut peers = Peers::new(config, others.subscribe(), Database::default()).unwrap();
+            peers.learn();
+            peers
+        };
         let own = config(dir.path(), &authority, "own");
         assert!(asks(&own).any_has_it().await);
         database.note(&away());

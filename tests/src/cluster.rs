@@ -3,24 +3,28 @@
 //! It holds one org (`acme`), one product (`sensor`), and a device authority that is not registered. Ports stay the same from
 //! run to run, so that any part can be killed and started again.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+mod node;
+mod shared;
+
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use hub_cli::{Client, ClientOptions};
 use hub_firmware::SigningKey;
 use hub_node::store::postgres::PostgresStore;
 use hub_node::store::records::Role;
-use hub_node::{Config, token};
+use hub_node::token;
 use hub_servers::{Haproxy, Postgres, Redis};
-use serde_json::Value;
 use tempfile::TempDir;
+
+pub use node::ClusterNode;
+use shared::Shared;
 
 use crate::cut_proxy::CutProxy;
 use crate::netns::Namespaces;
 use crate::pki::{Authority, Leaf};
-use crate::process::{Launch, Program, built};
+use crate::process::built;
 use crate::reference::Setup;
 use crate::tenant::{self, ORG};
 use crate::{ports, wait};
@@ -72,17 +76,6 @@ pub struct Launcher {
     pub program: PathBuf,
     /// Its first arguments.
     pub args: Vec<String>,
-}
-
-/// A node that runs or does not.
-pub struct ClusterNode {
-    /// Its name, `node-1` and on.
-    pub name: String,
-    /// A client of its own API.
-    pub api: Client,
-    config: Config,
-    program: Option<Program>,
-    runs: u32,
 }
 
 /// A whole cluster. All of it ends with this.
@@ -222,9 +215,7 @@ impl Cluster {
     pub fn revive(&mut self) -> anyhow::Result<()> {
         for number in 0..self.nodes.len() {
             let node = self.nodes.get_mut(number).context("no such node")?;
-            if let Some(program) = &mut node.program
-                && program.exited()?.is_some()
-            {
+            if node.has_ended()? {
                 self.launch(number)?;
             }
         }
@@ -278,7 +269,7 @@ impl Cluster {
     pub fn front(&self, node: usize) -> SocketAddr {
         match &self.balancer {
             Some((_, address)) => *address,
-            None => self.nodes[node].config.device_listen,
+            None => self.nodes[node].config().device_listen,
         }
     }
 
@@ -303,7 +294,7 @@ impl Cluster {
             ("HUB_LB_MAXCONN".to_owned(), LB_CONNECTIONS.to_owned()),
         ];
         for number in 1..=3 {
-            let node = self.nodes.get(number - 1).map(|node| &node.config);
+            let node = self.nodes.get(number - 1).map(ClusterNode::config);
             let proxy = node.and_then(|config| config.proxy_listen);
             let proxy = proxy.unwrap_or(SocketAddr::from(([127, 0, 0, 1], nobody)));
             let admin = node.map_or(nobody, |config| config.admin_listen.port());
@@ -316,223 +307,5 @@ impl Cluster {
             .map(|(key, value)| (key.as_str(), value.clone()))
             .collect();
         Ok((Haproxy::start(&file, &env).await?, address))
-    }
-}
-
-impl ClusterNode {
-    fn new(config: Config, token: &str) -> anyhow::Result<Self> {
-        let api = Client::new(&ClientOptions {
-            url: format!("http://{}", config.api_listen),
-            token: token.to_owned(),
-            ca_pem: None,
-        })?;
-        Ok(Self {
-            name: config.node_name.clone(),
-            api,
-            config,
-            program: None,
-            runs: 0,
-        })
-    }
-
-    /// The process.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn program(&mut self) -> anyhow::Result<&mut Program> {
-        let name = &self.name;
-        self.program
-            .as_mut()
-            .with_context(|| format!("{name} does not run"))
-    }
-
-    /// Whether its process was started and not killed.
-    #[must_use]
-    pub fn runs(&self) -> bool {
-        self.program.is_some()
-    }
-
-    /// Ends it with SIGKILL.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn kill(&mut self) -> anyhow::Result<()> {
-        if let Some(mut program) = self.program.take() {
-            program.kill()?;
-        }
-        Ok(())
-    }
-
-    /// Asks it to drain and stop, and waits for the end.
-    ///
-    /// # Errors
-    /// When it does not end, or not well.
-    pub async fn stop(&mut self) -> anyhow::Result<()> {
-        let mut program = self.program.take().context("it does not run")?;
-        let status = program.stop(wait::PATIENCE * 2).await?;
-        anyhow::ensure!(status.success(), "{} ended with {status}", self.name);
-        Ok(())
-    }
-
-    /// Where its API is.
-    #[must_use]
-    pub fn api_url(&self) -> String {
-        format!("http://{}", self.config.api_listen)
-    }
-
-    /// What it was started with.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// What its probe `/readyz` answers: the status and the body.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub async fn ready(&self) -> anyhow::Result<(u16, Value)> {
-        let url = format!("http://{}/readyz", self.config.admin_listen);
-        let answer = reqwest::Client::new()
-            .get(url)
-            .timeout(std::time::Duration::from_secs(5))
-            .send()
-            .await?;
-        let status = answer.status().as_u16();
-        Ok((status, answer.json().await?))
-    }
-
-    fn launch(&mut self, launcher: &Launcher, dir: &Path) -> anyhow::Result<()> {
-        self.runs += 1;
-        let config = &self.config;
-        let log = dir.join(format!("{}-{}.log", self.name, self.runs));
-        let path = |path: &Option<PathBuf>| path.clone().unwrap_or_default();
-        let mut launch = Launch::new(&launcher.program)
-            .args(&launcher.args)
-            .args(["run", "--node-name", &self.name, "--state-dir"])
-            .arg(&config.state_dir)
-            .args(["--device-listen", &config.device_listen.to_string()])
-            .args(["--api-listen", &config.api_listen.to_string()])
-            .args(["--admin-listen", &config.admin_listen.to_string()])
-            .args(["--device-url", &config.device_url, "--device-certificate"])
-            .arg(&config.device_certificate)
-            .arg("--device-key")
-            .arg(&config.device_key)
-            .arg("--cluster-key")
-            .arg(path(&config.cluster_key))
-            .arg("--firmware-dir")
-            .arg(path(&config.firmware_dir))
-            .arg("--peer-certificate")
-            .arg(path(&config.peer_certificate))
-            .arg("--peer-key")
-            .arg(path(&config.peer_key))
-            .arg("--peer-ca")
-            .arg(path(&config.peer_ca))
-            .arg("--api-plain")
-            .args(["--lb-grace-s", &config.lb_grace_s.to_string()])
-            .args(["--drain-window-s", &config.drain_window_s.to_string()])
-            // as secrets are given: not on the command line
-            .env("HUB_DATABASE_URL", &config.database_url)
-            .env("HUB_REDIS_URL", &config.redis_url)
-            .env("NO_COLOR", "1");
-        if let Some(peer) = config.peer_listen {
-            launch = launch.args(["--peer-listen", &peer.to_string()]);
-        }
-        if let Some(proxy) = config.proxy_listen {
-            launch = launch.args(["--proxy-listen", &proxy.to_string()]).args([
-                "--proxy-source",
-                "127.0.0.0/8",
-                "--proxy-source",
-                "10.77.0.0/24",
-            ]);
-        }
-        self.program = Some(launch.start(log)?);
-        Ok(())
-    }
-}
-
-/// What the nodes share.
-struct Shared {
-    dir: PathBuf,
-    certificate: PathBuf,
-    key: PathBuf,
-    cluster_key: PathBuf,
-    peer: (PathBuf, PathBuf),
-    peer_ca: PathBuf,
-    firmware_dir: PathBuf,
-    database_url: String,
-    redis_url: String,
-}
-
-impl Shared {
-    fn make(
-        dir: &Path,
-        root: &Authority,
-        database_url: &str,
-        redis: &Redis,
-    ) -> anyhow::Result<Self> {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let (certificate, key) = root.server()?.write(dir, "server")?;
-        let peers = Authority::root("peers")?;
-        let addresses: Vec<IpAddr> = (0..NODES_MAX).map(Namespaces::address).collect();
-        let peer = peers.node(&addresses)?.write(dir, "peer")?;
-        let peer_ca = dir.join("peer-ca.pem");
-        std::fs::write(&peer_ca, peers.pem())?;
-        let cluster_key = dir.join("cluster.key");
-        let secret: [u8; 32] = rand::random();
-        let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&cluster_key)?;
-        std::io::Write::write_all(&mut file, text.as_bytes())?;
-        let firmware_dir = dir.join("shared");
-        std::fs::create_dir(&firmware_dir)?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            certificate,
-            key,
-            cluster_key,
-            peer,
-            peer_ca,
-            firmware_dir,
-            database_url: database_url.to_owned(),
-            redis_url: redis.url(),
-        })
-    }
-
-    fn node(&self, number: usize, plan: &Plan) -> anyhow::Result<Config> {
-        let [device, api, admin, proxy, peer] = ports::free()?;
-        let host = match &plan.apart {
-            Some(_) => Namespaces::address(number - 1),
-            None => Ipv4Addr::LOCALHOST.into(),
-        };
-        let at = |port| SocketAddr::from((host, port));
-        let node_name = format!("node-{number}");
-        let state_dir = self.dir.join(&node_name);
-        std::fs::create_dir(&state_dir)?;
-        Ok(Config {
-            node_name,
-            state_dir,
-            device_listen: at(device),
-            device_certificate: self.certificate.clone(),
-            device_key: self.key.clone(),
-            device_url: format!("https://{}", at(device)),
-            api_listen: at(api),
-            admin_listen: at(admin),
-            proxy_listen: plan.balanced.then(|| at(proxy)),
-            api_plain: true,
-            peer_listen: Some(at(peer)),
-            peer_certificate: Some(self.peer.0.clone()),
-            peer_key: Some(self.peer.1.clone()),
-            peer_ca: Some(self.peer_ca.clone()),
-            cluster_key: Some(self.cluster_key.clone()),
-            firmware_dir: Some(self.firmware_dir.clone()),
-            database_url: self.database_url.clone(),
-            redis_url: self.redis_url.clone(),
-            lb_grace_s: plan.lb_grace_s,
-            drain_window_s: plan.drain_window_s,
-            ..Config::default()
-        })
     }
 }

@@ -115,7 +115,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Starts the server after [`Postgres::stop`] or [`Postgres::kill`], on the same data and port.
+    /// Starts the server after [`Postgres::stop`], on the same data and port.
     ///
     /// # Errors
     /// When it does not accept connections in time; the message holds its last words.

@@ -146,7 +146,7 @@ pub async fn run_these(
     let joins = fleet.iter().map(|device| device.state.borrow().joins).sum();
     let clean = verdict.is_clean() && wrong.is_empty();
     if !clean {
-        keep(cluster);
+        keep(cluster, &accepted, &verdict)?;
     }
     Ok(Outcome {
         trials,
@@ -160,11 +160,21 @@ pub async fn run_these(
     })
 }
 
-/// Leaves logs and databases behind for whoever looks into a failure.
+/// Leaves logs, journals and what the database says behind, for whoever looks into a failure.
 #[expect(clippy::print_stderr, reason = "the place must be known")]
-fn keep(mut cluster: Cluster) {
+fn keep(mut cluster: Cluster, accepted: &[Vec<Accepted>], verdict: &Verdict) -> anyhow::Result<()> {
     cluster.dir.disable_cleanup(true);
-    eprintln!("logs are kept in {}", cluster.dir.path().display());
+    let dir = cluster.dir.path();
+    for table in ["channel_head", "command", "execution", "member", "cursor"] {
+        let rows = cluster
+            .postgres
+            .sql("hub", &format!("SELECT * FROM {table}"))?;
+        std::fs::write(dir.join(format!("{table}.txt")), rows)?;
+    }
+    std::fs::write(dir.join("accepted.txt"), format!("{accepted:#?}"))?;
+    std::fs::write(dir.join("verdict.txt"), format!("{verdict:#?}"))?;
+    eprintln!("logs are kept in {}", dir.display());
+    Ok(())
 }
 
 fn draw(random: &mut StdRng, nodes: usize, devices: usize) -> Vec<Fault> {

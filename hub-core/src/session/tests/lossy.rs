@@ -22,6 +22,8 @@ const LOST_ONE_IN: u64 = 3;
 const LATE_MS: u64 = 5_000;
 /// The latest an answer of store or device comes.
 const ANSWER_MS: u64 = 300;
+/// The device sends a ping this often.
+const HEARTBEAT_MS: u64 = 20_000;
 /// The whole of it, and the calm at its end.
 const WORLD_MS: u64 = 60_000;
 
@@ -31,6 +33,7 @@ enum Later {
     Given(ChannelId),
     Hint(ChannelId, Seq, Option<HintBody>),
     Poll,
+    Heartbeat,
     ToSession(Box<Event>),
     ToGroup(Box<fanout::Event<u8>>),
     Acked(CommandId),
@@ -88,6 +91,7 @@ impl World {
             world.after(at, Later::Given(channel));
         }
         world.after(2_000, Later::Poll);
+        world.after(HEARTBEAT_MS, Later::Heartbeat);
         world.tell(join(TOPIC, Some("1"), Some("1"), ACK));
         world
     }
@@ -139,6 +143,10 @@ impl World {
             }
             Later::Hint(_, seq, body) => self.tell_group(fanout::Event::Hint { seq, body }),
             Later::Poll => self.poll(),
+            Later::Heartbeat => {
+                self.tell(Event::Pinged);
+                self.after(HEARTBEAT_MS, Later::Heartbeat);
+            }
             Later::ToSession(event) => self.tell(*event),
             Later::ToGroup(event) => self.tell_group(*event),
             Later::Acked(id) => drop(self.acked.insert(id)),
