@@ -1,15 +1,15 @@
 //! One group channel on one node: whom it reaches here, and each message encoded once.
 //!
 //! Rules owned here: a hint is trusted only when it continues what is known, and otherwise causes one read at a time; an
-//! entry says which stretch of the channel it covers, so a member that has a gap notices; the frame of a
-//! command is encoded once, whatever the number of members.
+//! entry says which stretch of the channel it covers, so a member that has a gap notices; who left is said before any
+//! command that came after; the frame of a command is encoded once, whatever the number of members.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hub_proto::cluster::HintBody;
-use hub_proto::id::{ChannelId, GroupId, Seq};
+use hub_proto::id::{ChannelId, DeviceId, GroupId, Seq};
 use hub_proto::tail::Tail;
 
 use crate::command::{ExecutionState, PendingCommand};
@@ -53,8 +53,27 @@ pub enum News {
         /** Target. */
         target: Option<Arc<Target>>,
     },
+    /// Memberships ended.
+    Left(Left),
     /// The group was deleted.
     Gone,
+}
+
+/// Whose memberships ended above a position of a group's channel.
+#[derive(Clone, Debug, Default)]
+pub struct Left {
+    /// The devices, each with the position of its leave.
+    pub devices: Vec<(DeviceId, Seq)>,
+    /// There are more than can be named.
+    pub more: bool,
+}
+
+impl Left {
+    /// Whether a device that knows the channel up to `known` may have lost its membership since.
+    pub fn may_concern(&self, device: DeviceId, known: Seq) -> bool {
+        let named = |(left, seq): &(DeviceId, Seq)| *left == device && *seq > known;
+        self.more || self.devices.iter().any(named)
+    }
 }
 
 /// What a group channel is told.
@@ -97,6 +116,8 @@ pub struct Loaded {
     pub commands: Vec<PendingCommand>,
     /// There are more.
     pub more: bool,
+    /// Who left above what was asked.
+    pub left: Left,
 }
 
 /// What a group channel asks for.
@@ -237,6 +258,11 @@ impl<M: Clone + Ord> Fanout<M> {
             self.deliver(self.known.unwrap_or(Seq::ZERO).next(), News::Gone, out);
             return;
         };
+        if loaded.left.more || !loaded.left.devices.is_empty() {
+            // It covers no stretch: it only comes before what must not reach them.
+            let known = self.known.unwrap_or(Seq::ZERO);
+            self.deliver(known, News::Left(loaded.left), out);
+        }
         for command in loaded.commands {
             self.command(command, out);
         }

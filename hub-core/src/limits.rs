@@ -57,6 +57,9 @@ pub const CLOSING_MAX: Duration = Duration::from_secs(5);
 pub const MESSAGES_PER_SECOND: u32 = 10;
 /// Messages and pings a device may send at once.
 pub const MESSAGES_BURST: u32 = 50;
+/// Messages that a device owes as answers to commands and that cost it nothing: an acknowledgement and a result for each
+/// command that can be under way.
+pub const MESSAGES_ASKED_MAX: u16 = 2 * UNACKED_COMMANDS_MAX as u16;
 /// A device that keeps its socket's reading paused for this long is closed.
 pub const FLOOD_MAX: Duration = Duration::from_secs(10);
 /// Unreadable frames within [`MALFORMED_WINDOW`] after which the socket is closed.
@@ -72,7 +75,7 @@ pub const ACK_MAX: Duration = Duration::from_secs(10);
 /// Times a command is sent on one socket before the socket counts as half-open.
 pub const SENDS_MAX: u8 = 3;
 /// Reports of one socket that wait for their commit; more are answered `busy`.
-pub const REPORTS_IN_FLIGHT_MAX: usize = 32;
+pub const REPORTS_IN_FLIGHT_MAX: usize = 3 * UNACKED_COMMANDS_MAX;
 /// Progress of an update is stored at most this often per device.
 pub const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// Pause before a failed read of the store is tried again, doubled each time up to [`RETRY_MAX`].

@@ -1,12 +1,13 @@
 //! How much a device may say: a token bucket for messages and pings, a count of what cannot be read.
 //!
 //! Rules owned here: a device that talks or pings too fast is read more slowly, so that it is answered no faster either, then
-//! closed; malformed frames are forgiven up to a rate.
+//! closed; what the hub asked for is not held against the device; malformed frames are forgiven up to a rate.
 
 use std::time::{Duration, Instant};
 
 use crate::limits::{
-    FLOOD_MAX, MALFORMED_MAX, MALFORMED_WINDOW, MESSAGES_BURST, MESSAGES_PER_SECOND,
+    FLOOD_MAX, MALFORMED_MAX, MALFORMED_WINDOW, MESSAGES_ASKED_MAX, MESSAGES_BURST,
+    MESSAGES_PER_SECOND,
 };
 
 /// What the rate allows.
@@ -27,6 +28,8 @@ pub struct MessageRate {
     full_at: Instant,
     /// Since when the device has been at the limit without a break.
     throttled_since: Option<Instant>,
+    /// Messages that the hub asked for and has not had.
+    asked: u16,
 }
 
 const COST: Duration = Duration::from_millis(1_000 / MESSAGES_PER_SECOND as u64);
@@ -37,11 +40,21 @@ impl MessageRate {
         Self {
             full_at: now,
             throttled_since: None,
+            asked: 0,
         }
+    }
+
+    /// The hub asks for so many messages: they are free when they come, up to [`MESSAGES_ASKED_MAX`] at a time.
+    pub fn ask(&mut self, messages: u16) {
+        self.asked = self.asked.saturating_add(messages).min(MESSAGES_ASKED_MAX);
     }
 
     /// Accounts one message.
     pub fn message(&mut self, now: Instant) -> Verdict {
+        if let Some(left) = self.asked.checked_sub(1) {
+            self.asked = left;
+            return Verdict::Pass;
+        }
         if self.full_at <= now {
             self.full_at = now;
             self.throttled_since = None;
@@ -90,6 +103,18 @@ impl MalformedRate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_asked_for_is_free_up_to_a_bound() {
+        let start = Instant::now();
+        let mut rate = MessageRate::new(start);
+        rate.ask(MESSAGES_ASKED_MAX);
+        rate.ask(2);
+        for _ in 0..u32::from(MESSAGES_ASKED_MAX) + MESSAGES_BURST {
+            assert_eq!(rate.message(start), Verdict::Pass);
+        }
+        assert!(matches!(rate.message(start), Verdict::PauseUntil(_)));
+    }
 
     #[test]
     fn burst_passes_then_reading_pauses_then_the_socket_closes() {

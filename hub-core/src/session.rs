@@ -319,10 +319,7 @@ impl Session {
                     self.reconcile(out);
                 }
             }
-            Event::Refollow(group) => {
-                let known = self.known.iter().find(|(g, _)| *g == group);
-                out.extend(known.map(|&(group, known)| Effect::Follow { group, known }));
-            }
+            Event::Refollow(group) => self.refollow(group, out),
             Event::Superseded => self.close(CloseReason::Superseded, out),
             Event::Challenged(generation) => self.challenged(generation, now, out),
             Event::Drain { after } => self.drain(after, out),
@@ -471,7 +468,11 @@ impl Session {
         }
     }
 
+    /// Reads the store again after a pause. Failures that come together, as those of one batch do, make it longer once.
     fn retry_later(&mut self, now: Instant) {
+        if self.retry_at.is_some() {
+            return;
+        }
         self.retry_at = Some(now + self.retry_pause);
         self.retry_pause = (self.retry_pause * 2).min(RETRY_MAX);
     }

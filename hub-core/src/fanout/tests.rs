@@ -60,6 +60,7 @@ fn loaded(head: i64, commands: &[i64]) -> Event<u32> {
         target: None,
         commands,
         more: false,
+        left: Left::default(),
     })
 }
 
@@ -143,6 +144,36 @@ fn a_gap_or_a_bare_hint_causes_one_read_at_a_time() {
 }
 
 #[test]
+fn who_left_is_said_before_what_must_not_reach_them() {
+    let mut fanout = started(4);
+    let leave = Event::Hint {
+        seq: Seq(5),
+        body: None,
+    };
+    step(&mut fanout, leave);
+    let Event::Loaded(mut read) = loaded(6, &[6]) else {
+        unreachable!("it is one")
+    };
+    read.left.devices.push((DeviceId(9), Seq(5)));
+    let out = step(&mut fanout, Event::Loaded(read));
+    assert_eq!(delivered(&out), [(4, 4), (4, 6), (6, 6)]);
+    assert!(
+        matches!(&out[0], Effect::Deliver(entry) if matches!(&entry.news, News::Left(left)
+            if left.may_concern(DeviceId(9), Seq(4)) && !left.may_concern(DeviceId(9), Seq(5))
+                && !left.may_concern(DeviceId(8), Seq(4))))
+    );
+}
+
+#[test]
+fn leaves_that_are_too_many_to_name_concern_everybody() {
+    let many = Left {
+        devices: vec![],
+        more: true,
+    };
+    assert!(many.may_concern(DeviceId(1), Seq(9)));
+}
+
+#[test]
 fn a_failed_read_is_tried_again_later() {
     let mut fanout = started(4);
     let now = Instant::now();
@@ -176,6 +207,7 @@ fn a_deleted_group_is_news_for_everybody() {
         target: None,
         commands: vec![],
         more: false,
+        left: Left::default(),
     };
     let out = step(&mut fanout, Event::Loaded(gone));
     assert!(matches!(&out[0], Effect::Deliver(entry) if matches!(entry.news, News::Gone)));

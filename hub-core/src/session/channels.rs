@@ -55,15 +55,26 @@ impl Channels {
             .map(|(_, s)| s)
     }
 
-    /// Joins a group's channel, in place of an earlier join of it.
-    pub(super) fn join_group(&mut self, group: GroupId, subscription: Subscription) {
-        self.leave_group(group);
+    /// Joins a group's channel, in place of an earlier join of it; whether there was one.
+    pub(super) fn join_group(&mut self, group: GroupId, subscription: Subscription) -> bool {
+        let replaced = self.leave_group(group);
         self.groups.push((group, subscription));
+        replaced
     }
 
-    /// Forgets a group's channel.
-    pub(super) fn leave_group(&mut self, group: GroupId) {
+    /// Forgets a group's channel; whether it was joined.
+    pub(super) fn leave_group(&mut self, group: GroupId) -> bool {
+        let before = self.groups.len();
         self.groups.retain(|(g, _)| *g != group);
+        self.groups.len() < before
+    }
+
+    /// The group whose channel is joined under this topic.
+    pub(super) fn group_of(&self, topic: &str) -> Option<GroupId> {
+        self.groups
+            .iter()
+            .find(|(_, s)| *s.topic == *topic)
+            .map(|(group, _)| *group)
     }
 }
 

@@ -3,7 +3,8 @@
 //! Rules owned here: at most `UNACKED_COMMANDS_MAX` commands are sent and not known to the store as acknowledged, which is what a
 //! device may hear again after a crash; a command of the device's own channel is claimed before it is sent; order inside a channel
 //! is kept, so what is pushed waits in the store while earlier commands do; a device that declared acks and stays silent is sent the
-//! command again, then its socket counts as half-open; for a device that cannot ack, the pong that answers a ping sent after the
+//! command again, then its socket counts as half-open; what was sent on a group's channel is sent again when the join of it ends, as
+//! the device may have left before it heard; for a device that cannot ack, the pong that answers a ping sent after the
 //! command is the evidence that it has arrived.
 
 use std::collections::VecDeque;
@@ -209,6 +210,18 @@ impl Deliveries {
         if self.claiming.is_empty() {
             self.waiting.retain(|(c, _)| c.channel != channel);
         }
+    }
+
+    /// What was sent of a channel and is not acknowledged, in the order in which it was sent; it is sent again now.
+    pub(super) fn again(&mut self, channel: ChannelId, now: Instant) -> Vec<PendingCommand> {
+        let of_channel = |u: &&mut Unacked| u.command.channel == channel;
+        let unacked = self.unacked.iter_mut().filter(of_channel);
+        unacked
+            .map(|unacked| {
+                unacked.sent_at = now;
+                unacked.command.clone()
+            })
+            .collect()
     }
 
     /// When [`Self::overdue`] has something to say.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use hub_proto::close::CloseReason;
 use hub_proto::event::{DeviceEvent, EventError, JoinParams, Progress, ResultStatus, UpdateStatus};
-use hub_proto::id::CommandId;
+use hub_proto::id::{CommandId, GroupId};
 use hub_proto::topic::Topic;
 
 use super::channels::is_current;
@@ -38,9 +38,9 @@ impl Session {
                 }
                 self.join_device(from, params, now, out)
             }
-            (Topic::Group(_), Ok(DeviceEvent::Join(_))) => self.join_group(from, out),
+            (Topic::Group(_), Ok(DeviceEvent::Join(_))) => self.join_group(from, now, out),
             (Topic::Unknown, Ok(DeviceEvent::Join(_))) => reply(from, error("unknown_topic"), out),
-            (_, Ok(DeviceEvent::Leave)) => self.leave(from, out),
+            (_, Ok(DeviceEvent::Leave)) => self.leave(from, now, out),
             (Topic::Unknown, _) => self.refuse(from, "unknown_topic", out),
             (Topic::Device(_) | Topic::Group(_), event) => self.device_push(from, event, now, out),
         }
@@ -156,7 +156,7 @@ impl Session {
         });
     }
 
-    fn join_group(&mut self, from: Address, out: &mut Vec<Effect>) {
+    fn join_group(&mut self, from: Address, now: Instant, out: &mut Vec<Effect>) {
         let topic = from.topic.to_string();
         let known =
             self.channels.find(&topic).is_some() || self.joining.iter().any(|(t, _)| *t == topic);
@@ -167,10 +167,7 @@ impl Session {
             Phase::Waiting | Phase::Closed => reply(from, error("not_joined"), out),
             Phase::Attaching { .. } => self.wait_to_join(topic, from),
             Phase::Attached { .. } => match self.membership_of(&topic) {
-                Some(group) => {
-                    self.channels.join_group(group, from.subscription());
-                    reply(from, Answer::Ok, out);
-                }
+                Some(group) => self.group_joined(group, from, now, out),
                 // The membership may be newer than what is known here: only the store can say no.
                 None => {
                     self.wait_to_join(topic, from);
@@ -180,25 +177,30 @@ impl Session {
         }
     }
 
+    fn group_joined(&mut self, group: GroupId, from: Address, now: Instant, out: &mut Vec<Effect>) {
+        let replaced = self.channels.join_group(group, from.subscription());
+        reply(from, Answer::Ok, out);
+        if replaced {
+            self.send_again(group, now, out);
+        }
+    }
+
     fn wait_to_join(&mut self, topic: String, from: Address) {
         self.joining.retain(|(t, _)| *t != topic);
         self.joining.push((topic, from));
     }
 
     /// Answers the group joins that waited for the store.
-    pub(super) fn settle_group_joins(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn settle_group_joins(&mut self, now: Instant, out: &mut Vec<Effect>) {
         for (topic, from) in std::mem::take(&mut self.joining) {
             match self.membership_of(&topic) {
-                Some(group) => {
-                    self.channels.join_group(group, from.subscription());
-                    reply(from, Answer::Ok, out);
-                }
+                Some(group) => self.group_joined(group, from, now, out),
                 None => reply(from, error("not_found"), out),
             }
         }
     }
 
-    fn leave(&mut self, from: Address, out: &mut Vec<Effect>) {
+    fn leave(&mut self, from: Address, now: Instant, out: &mut Vec<Effect>) {
         let joined = self.channels.find(&from.topic).cloned();
         let current = joined
             .as_ref()
@@ -238,11 +240,13 @@ impl Session {
             self.channels.device = None;
             self.release(out);
         }
-        self.channels.groups.retain(|(_, s)| s.topic != topic);
         out.push(Effect::Push {
             on: left,
             push: Push::Closed,
         });
+        if let Some(group) = self.channels.group_of(&topic) {
+            self.end_group_join(group, now, out);
+        }
     }
 
     /// The channel on which the device may report. Groups stay joined while the device joins anew, but until it has,

@@ -1,7 +1,8 @@
 //! Groups, targets and due commands: what the store says, and what the device must hear of it.
 //!
 //! Rules owned here: the reply to the join comes first, then the offer, then due commands; every answer of the store replaces
-//! what was known; an entry is applied only when it continues what is known, and otherwise the store is read; one read at a time.
+//! what was known; an entry is applied only when it continues what is known, and otherwise the store is read; a device that may have
+//! left a group takes nothing from it before the store was read; one read at a time.
 
 use std::time::Instant;
 
@@ -17,6 +18,12 @@ use crate::command::{ExecutionState, PendingCommand};
 use crate::fanout::{Entry, News};
 use crate::level::{Level, Membership, Standing};
 use crate::target;
+
+/// Stands for the position of a group of which nothing is believed until the store was read: every entry is a gap.
+const UNREAD: Seq = Seq(-1);
+
+/// A command is acknowledged, and its result is reported.
+const ANSWERS_PER_COMMAND: u16 = 2;
 
 impl Session {
     /// The store answered the join.
@@ -149,21 +156,28 @@ impl Session {
             .filter(|g| level.groups.iter().all(|m| m.group != *g))
             .collect();
         for group in gone {
-            self.lose_group(group, out);
+            self.lose_group(group, now, out);
         }
         for membership in &level.groups {
             self.gain_group(membership, tell, out);
         }
         self.device_known = self.device_known.max(level.head);
         self.level = Some(level);
-        self.settle_group_joins(out);
+        self.settle_group_joins(now, out);
         self.offer(now, out);
         self.deliveries.read(pending, more);
         self.send_due(now, out);
     }
 
     fn gain_group(&mut self, membership: &Membership, tell: bool, out: &mut Vec<Effect>) {
-        if let Some((_, known)) = self.known.iter_mut().find(|(g, _)| *g == membership.group) {
+        if let Some((group, known)) = self.known.iter_mut().find(|(g, _)| *g == membership.group) {
+            if *known == UNREAD {
+                // Its channel may have been started afresh meanwhile.
+                out.push(Effect::Follow {
+                    group: *group,
+                    known: membership.head,
+                });
+            }
             *known = (*known).max(membership.head);
             return;
         }
@@ -183,9 +197,9 @@ impl Session {
         }
     }
 
-    fn lose_group(&mut self, group: GroupId, out: &mut Vec<Effect>) {
+    fn lose_group(&mut self, group: GroupId, now: Instant, out: &mut Vec<Effect>) {
         self.known.retain(|(g, _)| *g != group);
-        self.channels.leave_group(group);
+        self.end_group_join(group, now, out);
         self.deliveries.forget(ChannelId::Group(group));
         out.push(Effect::Unfollow(group));
         let Some(level) = &mut self.level else { return };
@@ -261,6 +275,15 @@ impl Session {
         }
     }
 
+    /// A group's channel was started afresh.
+    pub(super) fn refollow(&self, group: GroupId, out: &mut Vec<Effect>) {
+        let known = self
+            .known
+            .iter()
+            .find(|(g, known)| *g == group && *known != UNREAD);
+        out.extend(known.map(|&(group, known)| Effect::Follow { group, known }));
+    }
+
     /// A group's channel moved.
     pub(super) fn entry(
         &mut self,
@@ -302,8 +325,14 @@ impl Session {
                 }
                 self.offer(now, out);
             }
+            News::Left(left) => {
+                if left.may_concern(self.identity.device, *known) {
+                    *known = UNREAD;
+                    self.reconcile(out);
+                }
+            }
             News::Gone => {
-                self.lose_group(entry.group, out);
+                self.lose_group(entry.group, now, out);
                 self.offer(now, out);
                 // What the group was told before its end is still due.
                 self.reconcile(out);
@@ -362,6 +391,7 @@ impl Session {
         let due = self.deliveries.pump(now, out);
         let any = !due.is_empty();
         for Due { command, entry } in due {
+            self.rate.ask(ANSWERS_PER_COMMAND);
             self.push_command(command, entry, out);
         }
         if any && !self.capabilities.ack {
@@ -398,6 +428,22 @@ impl Session {
                 push: Push::Command(command),
             }),
             (None, _, None) => {}
+        }
+    }
+
+    /// A device's join of a group's channel is over.
+    pub(super) fn end_group_join(&mut self, group: GroupId, now: Instant, out: &mut Vec<Effect>) {
+        if self.channels.leave_group(group) {
+            self.send_again(group, now, out);
+        }
+    }
+
+    /// A join of a group's channel ended or was replaced. A device that has left ignores what still comes on it, and later
+    /// commands take another way: so what may have been ignored goes first.
+    pub(super) fn send_again(&mut self, group: GroupId, now: Instant, out: &mut Vec<Effect>) {
+        for command in self.deliveries.again(ChannelId::Group(group), now) {
+            out.push(Effect::Note(Note::Resent));
+            self.push_command(command, None, out);
         }
     }
 

@@ -11,6 +11,7 @@ mod joins;
 mod laws;
 mod levels;
 mod lossy;
+mod membership;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! What moves between the store and the device side of a node.
 
 use hub_core::command::ExecutionState;
-pub use hub_core::fanout::Loaded as GroupChanges;
+pub use hub_core::fanout::{Left, Loaded as GroupChanges};
 pub use hub_core::session::{Attached, Reconciled};
 use hub_proto::cluster::{Hint, HintBody, TraceContext};
 use hub_proto::event::FirmwareMetadata;

@@ -59,7 +59,7 @@ macro_rules! whole_store_suite {
                 firmware_reads_back, targets_have_a_precedence, firmware_is_deleted_when_free, removed_keys_leave_their_firmware,
                 deleted_devices_leave_a_last_change,
             }
-            groups::{memberships_end_and_begin_again, groups_per_device_are_bounded, deleted_groups_keep_what_is_due, unknown_names_add_nobody}
+            groups::{memberships_end_and_begin_again, a_leave_has_its_place_among_the_commands, groups_per_device_are_bounded, deleted_groups_keep_what_is_due, unknown_names_add_nobody}
             commands::{
                 same_id_is_the_same_command, group_audience_is_exact, states_only_move_forward, cancelling_stops_what_was_not_sent,
                 late_results_amend_expiry, lists_are_newest_first,

@@ -12,9 +12,12 @@ use sqlx::Connection;
 
 use super::failure::store_failure;
 use super::{
-    Backend, Db, commit, contests, due, engine, groups, level, offers, reports, sessions, updates,
+    Backend, Db, commit, contests, due, engine, groups, level, members, offers, reports, sessions,
+    updates,
 };
-use crate::store::delivery::{Change, DeviceOutcome, DeviceWrite, GroupChanges, Mark, Reconciled};
+use crate::store::delivery::{
+    Change, DeviceOutcome, DeviceWrite, GroupChanges, Left, Mark, Reconciled,
+};
 use crate::store::{DeliveryStore, StoreError, StoreResult};
 
 #[async_trait]
@@ -74,16 +77,19 @@ impl DeliveryStore for Backend {
                 target: None,
                 commands: Vec::new(),
                 more: false,
+                left: Left::default(),
             });
         };
         let (commands, more) =
             due::due_in_group(&mut tx, ChannelId::Group(group), after, limit, now).await?;
+        let left = members::left_since(&mut tx, group, after, limit).await?;
         Ok(GroupChanges {
             head: Some(head),
             priority,
             target,
             commands,
             more,
+            left,
         })
     }
 

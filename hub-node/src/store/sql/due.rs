@@ -129,7 +129,7 @@ pub(super) async fn advance_cursor(
 }
 
 /// One row more than fits tells whether there are more.
-fn one_more(limit: usize) -> i64 {
+pub(super) fn one_more(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
 }
 

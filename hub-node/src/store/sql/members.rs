@@ -1,19 +1,21 @@
 //! Who is in a group, and since and until which of its commands.
 //!
-//! Owns the two ends of a membership: it starts at the group's head, so that it hears of the next command first, and
-//! ends at the head, so that what was accepted before stays due. A membership that spans no command leaves no row.
+//! Owns the two ends of a membership: it starts at the group's head, so that it hears of the next command first, and ends at a
+//! position of its own in the group's channel, so that what was accepted before stays due and no node can hand on what comes
+//! after without having seen the leave. Of the ended memberships that span no command, only a device's last one stays.
 
 use super::Db;
 use hub_core::limits::{GROUP_MEMBERS_PER_CALL_MAX, GROUPS_PER_DEVICE_MAX};
-use hub_proto::id::{ChannelId, GroupId};
+use hub_proto::id::{ChannelId, DeviceId, GroupId, Seq};
 
 use super::channels::{self, device_channel};
 use super::devices;
+use super::due::one_more;
 use super::failure::{conflict, damaged, found, store_failure};
 use super::lookup::RowKey;
 use super::paging::Window;
 use super::rows::json_list;
-use crate::store::delivery::Changed;
+use crate::store::delivery::{Changed, Left};
 use crate::store::records::{Device, Page};
 use crate::store::{StoreError, StoreResult};
 
@@ -100,31 +102,61 @@ async fn refuse_too_many_groups(db: &mut Db, devices: &[i64]) -> StoreResult<()>
     }
 }
 
-/// Ends one membership.
+/// Ends one membership. The leave takes a position in the group's channel, which is where the membership ends.
 pub(super) async fn remove(db: &mut Db, group: RowKey, device: i64) -> StoreResult<Changed<()>> {
-    let head = channels::head(db, ChannelId::Group(GroupId(group.id))).await?;
-    let from: Option<i64> = sqlx::query_scalar(
-        "UPDATE member SET to_seq = $3 WHERE group_id = $1 AND device_id = $2 AND to_seq IS NULL RETURNING from_seq",
+    forget_idle(db, group, device).await?;
+    let left = channels::change(db, ChannelId::Group(GroupId(group.id)), None).await?;
+    let ended = sqlx::query(
+        "UPDATE member SET to_seq = $3 WHERE group_id = $1 AND device_id = $2 AND to_seq IS NULL",
     )
     .bind(group.id)
     .bind(device)
-    .bind(head.0)
-    .fetch_optional(&mut *db)
+    .bind(left.seq.0)
+    .execute(&mut *db)
     .await
     .map_err(store_failure)?;
-    if found(from, "member")? == head.0 {
-        sqlx::query(
-            "DELETE FROM member WHERE group_id = $1 AND device_id = $2 AND from_seq = to_seq",
-        )
-        .bind(group.id)
-        .bind(device)
-        .execute(&mut *db)
-        .await
-        .map_err(store_failure)?;
-    }
-    let change = channels::change(db, device_channel(device), None).await?;
+    found((ended.rows_affected() > 0).then_some(()), "member")?;
+    let changed = channels::change(db, device_channel(device), None).await?;
     Ok(Changed {
         value: (),
-        changes: vec![change],
+        changes: vec![left, changed],
+    })
+}
+
+/// Forgets a device's ended memberships of a group that no command fell into: one that comes and goes adds no row each time.
+async fn forget_idle(db: &mut Db, group: RowKey, device: i64) -> StoreResult<()> {
+    sqlx::query(
+        "DELETE FROM member WHERE group_id = $1 AND device_id = $2 AND to_seq IS NOT NULL AND NOT EXISTS \
+         (SELECT 1 FROM command c WHERE c.ch = 'g:' || $1 AND c.seq > member.from_seq AND c.seq <= member.to_seq)",
+    )
+    .bind(group.id)
+    .bind(device)
+    .execute(db)
+    .await
+    .map_err(store_failure)?;
+    Ok(())
+}
+
+/// Who left a group above a position of its channel, up to a number.
+pub(super) async fn left_since(
+    db: &mut Db,
+    group: GroupId,
+    after: Seq,
+    limit: usize,
+) -> StoreResult<Left> {
+    let rows: Vec<(i64, i64)> = sqlx::query_as(
+        "SELECT device_id, to_seq FROM member WHERE group_id = $1 AND to_seq > $2 ORDER BY to_seq LIMIT $3",
+    )
+    .bind(group.0)
+    .bind(after.0)
+    .bind(one_more(limit))
+    .fetch_all(db)
+    .await
+    .map_err(store_failure)?;
+    let more = rows.len() > limit;
+    let named = rows.into_iter().take(limit);
+    Ok(Left {
+        devices: named.map(|(id, seq)| (DeviceId(id), Seq(seq))).collect(),
+        more,
     })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hub_core::limits::GROUPS_PER_DEVICE_MAX;
-use hub_proto::id::DeviceId;
+use hub_proto::id::{ChannelId, DeviceId, Seq};
 
 use crate::store::Store;
 use crate::store::records::NewGroup;
@@ -37,9 +37,11 @@ pub(in crate::store) async fn memberships_end_and_begin_again(store: Arc<dyn Sto
     store.remove_member(world.group("g"), "d").await.unwrap();
     assert!(missing(store.remove_member(world.group("g"), "d").await));
     let between = world.to_group("g").await;
-    // in and out without a command between leaves nothing behind
-    store.add_members(world.group("g"), &["d"]).await.unwrap();
-    store.remove_member(world.group("g"), "d").await.unwrap();
+    for _ in 0..3 {
+        // in and out without a command between: nobody is owed anything by it
+        store.add_members(world.group("g"), &["d"]).await.unwrap();
+        store.remove_member(world.group("g"), "d").await.unwrap();
+    }
     store.add_members(world.group("g"), &["d"]).await.unwrap();
     let after = world.to_group("g").await;
     assert_eq!(due(&store, id).await, [during.id, after.id]);
@@ -60,6 +62,42 @@ pub(in crate::store) async fn memberships_end_and_begin_again(store: Arc<dyn Sto
             .len(),
         1
     );
+}
+
+pub(in crate::store) async fn a_leave_has_its_place_among_the_commands(store: Arc<dyn Store>) {
+    let world = World::new(&store, "a").await;
+    let (d, e) = (world.device("d").await, world.device("e").await);
+    world.members("g", 0, &["d", "e"]).await;
+    let group = store.group(world.group("g")).await.unwrap().id;
+    let left = async |after: Seq, limit| {
+        let changes = store.group_changes(group, after, limit, NOW).await.unwrap();
+        (changes.left.devices, changes.left.more)
+    };
+    let before = world.to_group("g").await;
+    let removed = store.remove_member(world.group("g"), "d").await.unwrap();
+    let moved: Vec<_> = removed.changes.iter().map(|c| c.channel).collect();
+    assert_eq!(moved, [ChannelId::Group(group), ChannelId::Device(d)]);
+    let leave = removed.changes[0].seq;
+    let after = world.to_group("g").await;
+    assert_eq!([before.seq.next(), after.seq], [leave, leave.next()]);
+    assert_eq!(left(before.seq, 10).await, (vec![(d, leave)], false));
+    assert_eq!(left(leave, 10).await, (vec![], false), "known by then");
+    // who comes and goes again and again is named once more, with the last leave, and the first is still what it was
+    for _ in 0..3 {
+        store.add_members(world.group("g"), &["d"]).await.unwrap();
+        store.remove_member(world.group("g"), "d").await.unwrap();
+    }
+    let head = store
+        .group_changes(group, after.seq, 10, NOW)
+        .await
+        .unwrap();
+    let last = head.head.unwrap();
+    assert_eq!(left(Seq(0), 10).await, (vec![(d, leave), (d, last)], false));
+    store.remove_member(world.group("g"), "e").await.unwrap();
+    assert_eq!(left(leave, 1).await, (vec![(d, last)], true));
+    assert_eq!(left(last, 1).await, (vec![(e, last.next())], false));
+    assert_eq!(due(&store, d).await, [before.id]);
+    assert_eq!(due(&store, e).await, [before.id, after.id]);
 }
 
 pub(in crate::store) async fn groups_per_device_are_bounded(store: Arc<dyn Store>) {
