@@ -6,6 +6,7 @@
 pub(super) mod commands;
 pub(super) mod concurrency;
 pub(super) mod delivery;
+pub(super) mod due;
 pub(super) mod fleet;
 pub(super) mod groups;
 pub(super) mod identity;
@@ -66,9 +67,9 @@ macro_rules! whole_store_suite {
             }
             delivery::{
                 join_gives_all_that_is_missing, joins_and_leaves_are_seen, older_generations_are_fenced, one_bad_write_spoils_no_other, refused_joins_write_nothing,
-                pending_is_bounded, the_oldest_come_first_over_all_channels, acked_commands_never_return, group_changes_tell_what_is_live, dead_nodes_are_forgotten,
-                updates_keep_the_latest, offers_are_counted_per_decision,
+                dead_nodes_are_forgotten, updates_keep_the_latest, offers_are_counted_per_decision,
             }
+            due::{pending_is_bounded, the_oldest_come_first_over_all_channels, acked_commands_never_return, group_changes_tell_what_is_live}
             updates::{joins_end_updates, no_text_is_too_strange}
             nodes::{
                 leases_are_held_by_one_run, living_nodes_are_not_reaped, sockets_are_claimed_again, no_stale_write_is_accepted, takeovers_leave_word,

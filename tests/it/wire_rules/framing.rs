@@ -161,7 +161,8 @@ async fn wire_rule_08_a_push_of_the_hub_has_no_ref() -> anyhow::Result<()> {
             assert_eq!(reference, &Value::Null, "{name}: {push}");
             count += 1;
         }
-        assert_eq!(count, 6, "{name}");
+        // what was sent on the group's channel and is not acknowledged comes again when that ends
+        assert_eq!(count, if *name == "s2" { 7 } else { 6 }, "{name}");
     }
     drop(sockets);
     stopped.await?;
