@@ -21,6 +21,8 @@ pub const COMMAND_RUN_MAX: Duration = Duration::from_secs(300);
 
 /// Reports kept until the hub replies; the oldest goes first when a hub never replies.
 pub const REPORTS_KEPT_MAX: usize = 128;
+/// Of those, what results of commands may take; a command whose result would find no room is not accepted yet.
+pub const RESULTS_KEPT_MAX: usize = 96;
 /// Wait for a reply to a report before it is sent again on the same connection.
 pub const REPORT_REPLY_WAIT: Duration = Duration::from_secs(30);
 /// Longest pause between two sends of one report.
@@ -127,6 +129,8 @@ pub const LOG_LINES_KEPT_MAX: usize = 64;
 pub const LOG_LINE_BYTES_MAX: usize = 256;
 
 const _: () = assert!(COMMANDS_WAITING_MAX < COMMANDS_REMEMBERED_MAX);
+const _: () =
+    assert!(COMMANDS_WAITING_MAX < RESULTS_KEPT_MAX && RESULTS_KEPT_MAX < REPORTS_KEPT_MAX);
 const _: () = assert!(READ_BUFFER_BYTES <= MESSAGE_BYTES_MAX);
 const _: () = assert!(
     COMMAND_OUTPUT_BYTES_MAX * 6 < MESSAGE_BYTES_MAX,

@@ -15,7 +15,7 @@ use crate::{
     ledger::{CommandStatus, Outcome, Progress, Record},
     limits::{
         COMMAND_ARGS_BYTES_MAX, COMMANDS_REFUSED_MAX, COMMANDS_WAITING_MAX, JOURNAL_RETRY,
-        TOPIC_BYTES_MAX,
+        RESULTS_KEPT_MAX, TOPIC_BYTES_MAX,
     },
 };
 
@@ -69,6 +69,13 @@ impl Machine {
         if self.queue.len() + self.unsaved.len() >= COMMANDS_WAITING_MAX {
             self.refuse(id);
             return note(effects, name, "too many commands are waiting");
+        }
+        // Each accepted command ends with a result that must not push out another one.
+        let waiting =
+            self.queue.len() + self.unsaved.len() + usize::from(self.running_command.is_some());
+        if waiting + self.ledger.reports().count() >= RESULTS_KEPT_MAX {
+            self.refuse(id);
+            return note(effects, name, "too many results wait for the hub");
         }
         if self.refused.front().is_some_and(|first| *first != id) {
             self.refuse(id);
@@ -216,7 +223,7 @@ impl Machine {
         let waits = self.ledger.reports().any(|report| {
             report.event == "command_result" && report.payload.get("id") == Some(&json!(text))
         });
-        if !waits {
+        if !waits && self.ledger.reports().count() < RESULTS_KEPT_MAX {
             let [_, report] = self.ledger.finish(id, outcome);
             self.record(report, effects);
         }

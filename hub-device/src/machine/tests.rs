@@ -23,7 +23,7 @@ use crate::{
     ledger::{CommandStatus, Ledger, Outcome, Record},
     limits::{
         HEARTBEAT_INTERVAL, JOIN_REPLY_WAIT, JOIN_SILENCES_MAX, REBOOT_GRACE, RECONNECT_CAP,
-        REJOIN_CAP,
+        REJOIN_CAP, RESULTS_KEPT_MAX,
     },
 };
 
@@ -484,6 +484,36 @@ fn a_group_command_counts_once_with_its_device_copy() {
         0,
         "a channel that is not joined delivers nothing"
     );
+}
+
+#[test]
+fn a_device_whose_results_find_no_hearing_accepts_no_more_than_it_can_report() {
+    let mut world = World::online(&[]);
+    let give = |world: &mut World, number| {
+        let id = command_id(number);
+        let effects = world.device("identify", json!({ "id": id.to_string() }));
+        let acked = events(&effects).contains(&"command_ack".to_owned());
+        let result = acked.then(|| {
+            let outcome = done();
+            world.feed(Event::CommandEnded { id, outcome })
+        });
+        (acked, result.unwrap_or_default())
+    };
+    let mut sent_results = Vec::new();
+    for number in 1..=RESULTS_KEPT_MAX as u128 {
+        let (acked, effects) = give(&mut world, number);
+        assert!(acked, "{number}");
+        sent_results.extend(sent(&effects));
+    }
+    let next = RESULTS_KEPT_MAX as u128 + 1;
+    assert!(!give(&mut world, next).0, "there is no room for its result");
+    assert_eq!(world.machine.ledger.reports().count(), RESULTS_KEPT_MAX);
+    let result = sent_results
+        .iter()
+        .find(|frame| frame.event == "command_result")
+        .unwrap();
+    world.reply(result, "ok", json!({}));
+    assert!(give(&mut world, next).0, "sent again, it is taken");
 }
 
 #[test]
