@@ -14,6 +14,8 @@ pub const PROXY_HEADER_MAX: Duration = Duration::from_secs(5);
 pub const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(3);
 /// The TLS handshake must be complete this long after accept.
 pub const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// One message of the TLS handshake, of which a client's certificate chain is the longest; the length the TLS library allows.
+pub const TLS_HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
 /// The head of the HTTP request must be complete this long after the TLS handshake.
 pub const REQUEST_HEAD_MAX: Duration = Duration::from_secs(5);
 /// The first join must arrive this long after the upgrade.

@@ -106,7 +106,8 @@ fn toml_text(config: &Config) -> anyhow::Result<String> {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log)?;
+    // The actor library opens a span for each actor's whole life, half a KiB for each device; a filter that names it has it.
+    let filter = EnvFilter::try_new(format!("ractor=warn,{}", config.log))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -3,6 +3,7 @@
 pub mod head;
 pub mod prefixed;
 pub mod tls;
+pub mod tls_stream;
 
 pub(crate) mod download;
 pub(crate) mod frame_meter;

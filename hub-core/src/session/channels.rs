@@ -58,6 +58,8 @@ impl Channels {
     /// Joins a group's channel, in place of an earlier join of it; whether there was one.
     pub(super) fn join_group(&mut self, group: GroupId, subscription: Subscription) -> bool {
         let replaced = self.leave_group(group);
+        // Most devices are in a group or two, for as long as they are connected.
+        self.groups.reserve_exact(1);
         self.groups.push((group, subscription));
         replaced
     }

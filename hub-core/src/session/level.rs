@@ -181,6 +181,7 @@ impl Session {
             *known = (*known).max(membership.head);
             return;
         }
+        self.known.reserve_exact(1);
         self.known.push((membership.group, membership.head));
         out.push(Effect::Follow {
             group: membership.group,

@@ -22,10 +22,10 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::debug;
 
 use crate::context::{Context, wall_clock};
+use crate::edge::tls_stream::TlsStream;
 use crate::routing::{Delivery, SocketHandle};
 use crate::store::records::Identity;
 use guard::{Granted, SocketGuard};
-pub(crate) use io::DeviceStream;
 use io::{Incoming, SocketIo};
 
 /// Frames read in one turn, so that one device cannot keep a worker to itself.
@@ -66,7 +66,7 @@ pub(crate) enum Message {
 
 /// What it takes to start one.
 pub(crate) struct Arguments {
-    pub(crate) stream: DeviceStream,
+    pub(crate) stream: TlsStream,
     /// Bytes the device sent behind its upgrade request.
     pub(crate) early: Vec<u8>,
     pub(crate) identity: Identity,
@@ -94,14 +94,15 @@ pub(crate) struct State {
 
 impl Actor for DeviceSocket {
     type Msg = Message;
-    type State = State;
+    /// Boxed, for the actor's task keeps room for it several times over.
+    type State = Box<State>;
     type Arguments = Arguments;
 
     async fn pre_start(
         &self,
         myself: ActorRef<Message>,
         args: Arguments,
-    ) -> Result<State, ActorProcessingErr> {
+    ) -> Result<Box<State>, ActorProcessingErr> {
         let Arguments {
             stream,
             early,
@@ -125,7 +126,7 @@ impl Actor for DeviceSocket {
             org: identity.org_name.clone(),
             product: identity.product_name.clone(),
         };
-        let state = State {
+        let state = Box::new(State {
             io: SocketIo::new(stream, early).await,
             session: Session::new(whose, now),
             serializer,
@@ -136,7 +137,7 @@ impl Actor for DeviceSocket {
             guard,
             context,
             actor: myself,
-        };
+        });
         // The socket has not been polled yet: nobody would wake the actor for bytes that are already there.
         state.handle.wake_actor();
         Ok(state)
@@ -146,7 +147,7 @@ impl Actor for DeviceSocket {
         &self,
         myself: ActorRef<Message>,
         message: Message,
-        state: &mut State,
+        state: &mut Box<State>,
     ) -> Result<(), ActorProcessingErr> {
         if state.turn(message, Instant::now()) {
             myself.stop(None);

@@ -16,8 +16,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -25,6 +23,7 @@ use super::download::DownloadService;
 use super::head::{Answer, HeadKind, HeadPolicy, Upgrade, accept, read_head};
 use super::prefixed::Prefixed;
 use super::proxy::ProxySources;
+use super::tls_stream::TlsStream;
 use crate::actors::device_socket::Arguments;
 use crate::actors::sockets::SocketSupervisors;
 use crate::context::{Context, wall_clock};
@@ -157,7 +156,7 @@ impl Edge {
             }
             self.admission.take();
         }
-        let handshake = TlsAcceptor::from(self.tls.clone()).accept(stream);
+        let handshake = TlsStream::accept(self.tls.clone(), stream);
         let mut stream = match timeout(TLS_HANDSHAKE_MAX, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return debug!(%remote, %error, "TLS handshake refused"),
@@ -181,14 +180,14 @@ impl Edge {
 
     async fn upgrade(
         &self,
-        mut stream: TlsStream<TcpStream>,
+        mut stream: TlsStream,
         upgrade: &Upgrade,
         early: Vec<u8>,
         remote: SocketAddr,
         permit: Option<OwnedSemaphorePermit>,
     ) {
         // Resumption skips the verifier, so every connection is judged here once more.
-        let peer = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec);
+        let peer = stream.peer_certificates().map(<[_]>::to_vec);
         let identity = match self.verdicts.admit(peer.as_deref(), wall_clock()).await {
             Ok(identity) => identity,
             Err(denied) => return refuse(&mut stream, &Answer::denied(&denied), remote).await,
@@ -221,13 +220,8 @@ impl Edge {
     }
 
     /// Who downloads needs no certificate, but one that is shown must be the link's own device's.
-    async fn download(&self, mut stream: Prefixed<TlsStream<TcpStream>>, remote: SocketAddr) {
-        let certificates = stream
-            .get_ref()
-            .get_ref()
-            .1
-            .peer_certificates()
-            .map(<[_]>::to_vec);
+    async fn download(&self, mut stream: Prefixed<TlsStream>, remote: SocketAddr) {
+        let certificates = stream.get_ref().peer_certificates().map(<[_]>::to_vec);
         let peer = match certificates {
             None => None,
             Some(certificates) => {

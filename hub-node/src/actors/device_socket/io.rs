@@ -1,34 +1,41 @@
 //! The WebSocket of one device: reads without waiting, writes what fits, closes in bounded time.
 //!
 //! Rules owned here: nothing is fed to the socket while a flush is pending, so the outbox is the only elastic buffer;
-//! a closing socket says why, then is dropped after `CLOSING_MAX` whether the device answers or not.
+//! what waits is written as one piece, put together in a buffer that belongs to the thread, for the library's own never
+//! shrinks; a closing socket says why, then is dropped after `CLOSING_MAX` whether the device answers or not.
 
+use std::cell::RefCell;
+use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use hub_core::limits::{CLOSING_MAX, MESSAGE_BYTES_MAX, OUTBOX_BYTES_MAX};
 use hub_core::outbox::Outbox;
 use hub_core::session::Event;
 use hub_proto::close::CloseReason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 use crate::edge::frame_meter::FrameMeter;
-
-/// The stream below a device's WebSocket.
-pub(crate) type DeviceStream = TlsStream<TcpStream>;
+use crate::edge::tls_stream::TlsStream;
 
 /// The read buffer a socket keeps while idle.
-const READ_BUFFER_BYTES: usize = 1024;
-/// Bytes fed to the socket before it is flushed.
+const READ_BUFFER_BYTES: usize = 128;
+/// Bytes fed to the socket before it is flushed; with the message that passes it, what a thread's buffer holds.
 const FEED_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    /// Frames on their way from an outbox to a socket, for the time of one call.
+    static FRAMES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What a read brings.
 pub(super) enum Incoming {
@@ -42,11 +49,36 @@ pub(super) enum Incoming {
     Fault(CloseReason),
 }
 
+/// A message to the device.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    /// A frame of the device protocol.
+    Text(String),
+    /// One in two parts, of which the second is shared by all members of a group.
+    Shared(String, Bytes),
+    /// A ping with this payload.
+    Ping([u8; 4]),
+}
+
+impl Outgoing {
+    /// What kind of frame carries it, and its payload.
+    fn parts(&self) -> (OpCode, [&[u8]; 2]) {
+        match self {
+            Self::Text(text) => (OpCode::Data(Data::Text), [text.as_bytes(), &[]]),
+            Self::Shared(own, shared) => (OpCode::Data(Data::Text), [own.as_bytes(), shared]),
+            Self::Ping(payload) => (OpCode::Control(Control::Ping), [payload, &[]]),
+        }
+    }
+}
+
 /// The socket and what waits for it.
 pub(super) struct SocketIo {
-    socket: WebSocketStream<FrameMeter<DeviceStream>>,
-    outbox: Outbox<Message>,
-    flushing: bool,
+    socket: WebSocketStream<FrameMeter<TlsStream>>,
+    outbox: Outbox<Outgoing>,
+    /// Said when the outbox is empty.
+    farewell: Option<CloseFrame>,
+    /// Taken from the outbox, and not by the socket yet.
+    half_written: Vec<u8>,
     paused_until: Option<Instant>,
     closing: Option<Closing>,
 }
@@ -61,7 +93,7 @@ struct Closing {
 }
 
 impl SocketIo {
-    pub(super) async fn new(stream: DeviceStream, early: Vec<u8>) -> Self {
+    pub(super) async fn new(stream: TlsStream, early: Vec<u8>) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
@@ -75,7 +107,8 @@ impl SocketIo {
         Self {
             socket,
             outbox: Outbox::default(),
-            flushing: false,
+            farewell: None,
+            half_written: Vec::new(),
             paused_until: None,
             closing: None,
         }
@@ -156,11 +189,12 @@ impl SocketIo {
     }
 
     /// Queues a message; a full outbox closes the socket, for the reader is too slow.
-    pub(super) fn send(&mut self, message: Message, now: Instant) -> bool {
+    pub(super) fn send(&mut self, message: Outgoing, now: Instant) -> bool {
         if self.closing.is_some() {
             return true;
         }
-        let bytes = message.len();
+        let (_, [own, shared]) = message.parts();
+        let bytes = own.len() + shared.len();
         if self.outbox.push(message, bytes).is_ok() {
             return true;
         }
@@ -191,8 +225,7 @@ impl SocketIo {
             code: reason.code().into(),
             reason: reason.reason().into(),
         };
-        let bytes = frame.reason.len();
-        let _ = self.outbox.push(Message::Close(Some(frame)), bytes);
+        self.farewell = Some(frame);
     }
 
     /// When something here is due: the end of a pause, or of patience.
@@ -226,25 +259,75 @@ impl SocketIo {
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), WsError>> {
         loop {
-            let mut socket = Pin::new(&mut self.socket);
-            if self.flushing {
-                std::task::ready!(socket.as_mut().poll_flush(context))?;
-                self.flushing = false;
-            }
-            let mut fed = 0;
-            while fed < FEED_BYTES {
-                let Some(message) = self.outbox.pop() else {
-                    break;
+            ready!(self.poll_half_written(context))?;
+            // Pongs to the device's pings, and the answer to its close, are queued inside the library.
+            ready!(Pin::new(&mut self.socket).poll_flush(context))?;
+            let done = FRAMES.with_borrow_mut(|frames| {
+                frames.clear();
+                self.gather(frames)?;
+                if frames.is_empty() {
+                    return self.say_farewell();
+                }
+                let written = match self.stream().poll_write(context, frames) {
+                    Poll::Ready(written) => written?,
+                    Poll::Pending => 0,
                 };
-                fed += message.len().max(1);
-                socket.as_mut().start_send(message)?;
+                self.half_written.extend_from_slice(&frames[written..]);
+                frames.shrink_to(FEED_BYTES);
+                Ok(false)
+            })?;
+            if done {
+                return Poll::Ready(Ok(()));
             }
-            if fed == 0 {
-                // Pongs to the device's pings are queued inside and want a flush of their own.
-                return socket.poll_flush(context);
-            }
-            self.flushing = true;
         }
+    }
+
+    /// Closes through the library, which has to know of it, after all that waited; true when that is done already.
+    fn say_farewell(&mut self) -> Result<bool, WsError> {
+        let Some(frame) = self.farewell.take() else {
+            return Ok(true);
+        };
+        Pin::new(&mut self.socket).start_send(Message::Close(Some(frame)))?;
+        Ok(false)
+    }
+
+    /// Takes messages from the outbox, as the frames that carry them.
+    fn gather(&mut self, frames: &mut Vec<u8>) -> Result<(), WsError> {
+        while frames.len() < FEED_BYTES {
+            let Some(message) = self.outbox.pop() else {
+                break;
+            };
+            let (opcode, [own, shared]) = message.parts();
+            let header = FrameHeader {
+                opcode,
+                ..FrameHeader::default()
+            };
+            header.format((own.len() + shared.len()) as u64, frames)?;
+            frames.extend_from_slice(own);
+            frames.extend_from_slice(shared);
+        }
+        Ok(())
+    }
+
+    fn poll_half_written(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.half_written.is_empty() {
+            let rest = std::mem::take(&mut self.half_written);
+            match self.stream().poll_write(context, &rest) {
+                Poll::Ready(Ok(written)) if written < rest.len() => {
+                    self.half_written = rest[written..].to_vec();
+                }
+                Poll::Ready(written) => return Poll::Ready(written.map(drop)),
+                Poll::Pending => {
+                    self.half_written = rest;
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn stream(&mut self) -> Pin<&mut FrameMeter<TlsStream>> {
+        Pin::new(self.socket.get_mut())
     }
 
     /// Shuts the stream down and waits for the peer's end; what still arrives is thrown away.

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use hub_core::fanout::{Entry, News};
 use hub_core::level::Target;
 use hub_core::limits::DOWNLOAD_URL_TTL;
 use hub_core::session::{
     Address, Answer, Effect, Push, Reconciled, Recorded, Report, Subscription, Unavailable,
 };
-use hub_proto::close::CloseReason;
 use hub_proto::event::UpdateStatus;
 use hub_proto::frame::{Ref, ReplyStatus};
 use hub_proto::id::{ChannelId, CommandId, ConnGen, GroupId, Seq};
@@ -19,10 +17,10 @@ use hub_proto::push::{
     names,
 };
 use hub_proto::tail::Tail;
-use tokio_tungstenite::tungstenite::{Message as WsMessage, Utf8Bytes};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
+use super::io::Outgoing;
 use super::{Message, State};
 use crate::actors::groups;
 use crate::context::wall_clock;
@@ -37,8 +35,7 @@ impl State {
                 Effect::Push { on, push } => self.push(&on, push, now),
                 Effect::Tail { join_ref, entry } => self.tail(join_ref.as_ref(), &entry, now),
                 Effect::Ping(number) => {
-                    let payload = Bytes::copy_from_slice(&number.to_be_bytes());
-                    self.send(WsMessage::Ping(payload), now);
+                    self.send(Outgoing::Ping(number.to_be_bytes()), now);
                 }
                 Effect::Attach { attempt, params } => self.attach(attempt, *params),
                 Effect::Reconcile => self.reconcile(),
@@ -76,7 +73,7 @@ impl State {
         });
     }
 
-    fn send(&mut self, message: WsMessage, now: Instant) {
+    fn send(&mut self, message: Outgoing, now: Instant) {
         if !self.io.send(message, now) {
             warn!(device = %self.identity.device_name, "reads too slowly, closing");
             self.release(now);
@@ -84,7 +81,7 @@ impl State {
     }
 
     fn send_text(&mut self, text: String, now: Instant) {
-        self.send(WsMessage::Text(text.into()), now);
+        self.send(Outgoing::Text(text), now);
     }
 
     fn reply(&mut self, to: &Address, answer: Answer, now: Instant) {
@@ -172,10 +169,8 @@ impl State {
     }
 
     fn send_tail(&mut self, tail: &Tail, join_ref: Option<&Ref>, now: Instant) {
-        match Utf8Bytes::try_from(tail.frame(self.serializer, join_ref)) {
-            Ok(text) => self.send(WsMessage::Text(text), now),
-            Err(_) => self.io.close(CloseReason::InternalError, now),
-        }
+        let (own, shared) = tail.parts(self.serializer, join_ref);
+        self.send(Outgoing::Shared(own, shared), now);
     }
 
     /// An offer with a fresh link.

@@ -167,7 +167,13 @@ async fn memberships(db: &mut Db, device: DeviceId) -> StoreResult<Vec<Membershi
     .fetch_all(db)
     .await
     .map_err(store_failure)?;
-    rows.into_iter().map(membership_of).collect()
+    let mut memberships: Vec<_> = rows
+        .into_iter()
+        .map(membership_of)
+        .collect::<StoreResult<_>>()?;
+    // They take over the memory of the rows, which is several times what they need, and stay as long as the socket.
+    memberships.shrink_to_fit();
+    Ok(memberships)
 }
 
 fn membership_of(row: MembershipRow) -> StoreResult<Membership> {
