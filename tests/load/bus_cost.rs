@@ -12,12 +12,13 @@ use hub_tests::process::built;
 use serde::Serialize;
 use tokio::time::sleep;
 
+use crate::commands::Call;
 use crate::crew::Crew;
 use crate::gauge::Gauge;
 use crate::limits::{COMMAND_EVERY, SETTLE, WORKERS_MAX};
 use crate::orders::Order;
+use crate::progress::bar;
 use crate::report::micros_each;
-use crate::scenario::{Call, bar};
 use crate::server::{Server, Shared, Site, add_members};
 
 /// What to measure.
@@ -111,7 +112,9 @@ impl BusCost {
             .context("cannot fill the group")?;
         let arrival = bar("arrival", self.members);
         let hubs = nodes.iter().map(|node| node.hub).collect();
-        crew.order(&Order::Arrive { hubs }, &arrival).await?;
+        let resume = false;
+        crew.order(&Order::Arrive { hubs, resume }, &arrival)
+            .await?;
         arrival.finish();
         sleep(SETTLE).await;
         let series = self
