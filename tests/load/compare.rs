@@ -54,7 +54,7 @@ impl Compare {
         for peer in &self.peers {
             peer.check()?;
         }
-        let mut fleet = Fleet::enrol(&self.fleet, self.devices).await?;
+        let mut fleet = Fleet::enrol(&self.fleet, self.devices, None).await?;
         let mut hub = Vec::new();
         let mut others: Vec<(Peer, Vec<Figures>)> =
             self.peers.iter().map(|peer| (*peer, Vec::new())).collect();

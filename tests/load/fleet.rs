@@ -19,7 +19,7 @@ use crate::limits::{FILES_KEPT, WORKERS_MAX};
 use crate::orders::Order;
 use crate::progress::bar;
 use crate::report::micros_each;
-use crate::server::{Server, Site, add_members};
+use crate::server::{Server, Shared, Site, add_members};
 
 /// How the node runs and who plays its devices.
 #[derive(Clone, Debug, Args)]
@@ -57,18 +57,23 @@ pub(crate) struct Arrival {
 }
 
 impl Fleet {
-    /// Makes devices, registers them by first contact and fills the group. No node runs afterwards.
+    /// Makes devices, registers them by first contact and fills the group. No node runs afterwards. Without
+    /// anything `shared`, the database is SQLite.
     ///
     /// # Errors
     /// What went wrong first.
-    pub(crate) async fn enrol(flags: &FleetFlags, devices: u32) -> anyhow::Result<Self> {
+    pub(crate) async fn enrol(
+        flags: &FleetFlags,
+        devices: u32,
+        shared: Option<&Shared>,
+    ) -> anyhow::Result<Self> {
         check(devices, flags.workers)?;
         let dir = tempfile::tempdir()?;
         let program = match &flags.node {
             Some(program) => program.clone(),
             None => built("hub-node")?,
         };
-        let site = Site::make(dir.path(), program, flags.node_log.clone(), None).await?;
+        let site = Site::make(dir.path(), program, flags.node_log.clone(), shared).await?;
         let certificates = bar("certificates", devices);
         let crew = Crew::start(flags.workers, devices, dir.path(), &certificates).await?;
         certificates.finish();

@@ -11,6 +11,7 @@ mod fleet;
 mod floor;
 mod gauge;
 mod growth;
+mod joins;
 mod limits;
 mod listener;
 mod member;
@@ -36,6 +37,7 @@ use bus_cost::BusCost;
 use compare::Compare;
 use floor::FloorFlags;
 use growth::Growth;
+use joins::Joins;
 use scenario::IdleAndFanout;
 use swarm::SwarmFlags;
 
@@ -43,7 +45,7 @@ use swarm::SwarmFlags;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  cargo build --release -p hub-node -p hub-tests\n  target/release/hub-load idle-and-fanout                              2,000 devices, a table\n  target/release/hub-load idle-and-fanout --devices 10000 --json       a table on stderr, JSON on stdout\n  target/release/hub-load idle-and-fanout --devices 200 --rounds 10 --idle-seconds 5   a quick look"
+    after_help = "Examples:\n  cargo build --release -p hub-node -p hub-tests\n  target/release/hub-load idle-and-fanout                              2,000 devices, a table\n  target/release/hub-load idle-and-fanout --devices 10000 --json       a table on stderr, JSON on stdout\n  target/release/hub-load idle-and-fanout --devices 200 --rounds 10 --idle-seconds 5   a quick look\n  target/release/hub-load compare --devices 10000 --turns 5            beside a floor, nchan and NATS\n  target/release/hub-load growth --at 1000,5000,10000,19000            does a device cost the same among many?"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -76,6 +78,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Known devices that come back in a second, on SQLite and on Postgres.
+    Joins {
+        #[command(flatten)]
+        what: Joins,
+        /// Print JSON on standard output, and the table on standard error.
+        #[arg(long)]
+        json: bool,
+    },
     /// What Redis adds to a delivered message, with two nodes on Postgres.
     BusCost {
         #[command(flatten)]
@@ -101,6 +111,9 @@ fn main() -> ExitCode {
             measure(async || what.run().await, |report| report.table(), json)
         }
         Command::Growth { what, json } => {
+            measure(async || what.run().await, |report| report.table(), json)
+        }
+        Command::Joins { what, json } => {
             measure(async || what.run().await, |report| report.table(), json)
         }
         Command::BusCost { what, json } => {

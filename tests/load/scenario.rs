@@ -33,7 +33,7 @@ impl IdleAndFanout {
     /// # Errors
     /// What went wrong first. Nothing that was started outlives this.
     pub(crate) async fn run(&self) -> anyhow::Result<Report> {
-        let mut fleet = Fleet::enrol(&self.fleet, self.devices).await?;
+        let mut fleet = Fleet::enrol(&self.fleet, self.devices, None).await?;
         let server = fleet.site.start().await?;
         let report = self.measure(&mut fleet, &server).await?;
         fleet.crew.dismiss().await?;

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::limits::HEARTBEAT_EVERY;
+
 /// What the hub does for its devices, beside the others.
 pub(super) const ABOUT_HUB: &str = "hub: an actor per device, mutual TLS with the certificate looked up; two joins of its channels kept in the store, every command durable \
      before it is sent, bounds on slow readers. Acknowledgements are kept back here; none of the others has any";
@@ -134,7 +136,9 @@ impl CompareReport {
             "\nSet-up ends when a device would get messages: for the hub after both joins. A message is 256 bytes; the hub's carries\n\
              its command's name, id and channel besides. CPU: user and system time of all processes of the server, the\n\
              publication included; RSS of several processes counts shared pages for each, PSS once. Times run from the start of the\n\
-             publication and hold the devices' own work: the floor has one thread, the others as many as there are cores. Node log level {}.",
+             publication and hold the devices' own work: the floor has one thread, the others as many as there are cores.\n\
+             The hub's devices send heartbeats every {} s, the others' nothing. Node log level {}.",
+            HEARTBEAT_EVERY.as_secs(),
             self.node_log
         );
         if self.repeats > 0 {
