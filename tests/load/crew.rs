@@ -28,6 +28,8 @@ pub(crate) struct Crew {
     pub(crate) devices: u32,
     /// Commands that some device got a second time.
     pub(crate) repeats: u64,
+    /// Acknowledgements that the hub could not commit at once, and that were said again.
+    pub(crate) refusals: u64,
     /// Devices that resumed a TLS session at their last arrival.
     pub(crate) resumed: u32,
 }
@@ -57,6 +59,7 @@ impl Crew {
             early: Vec::new(),
             devices,
             repeats: 0,
+            refusals: 0,
             resumed: 0,
         };
         let mut first = 0;
@@ -111,6 +114,7 @@ impl Crew {
                 Note::Progress(devices) => bar.inc(devices.into()),
                 Note::Done => left -= 1,
                 Note::Repeated => self.repeats += 1,
+                Note::Refused => self.refusals += 1,
                 Note::Resumed(devices) => self.resumed += devices,
                 Note::Failed(what) => bail!("a worker failed: {what}"),
                 note @ (Note::Delivered(_) | Note::Acked(_)) => self.early.push(note),
@@ -172,6 +176,10 @@ impl Crew {
                     self.repeats += 1;
                     continue;
                 }
+                Note::Refused => {
+                    self.refusals += 1;
+                    continue;
+                }
                 Note::Progress(_) | Note::Resumed(_) | Note::Done => continue,
             };
             if span.id == id {
@@ -201,6 +209,7 @@ impl Crew {
             early: _,
             devices: _,
             repeats: _,
+            refusals: _,
             resumed: _,
         } = self;
         // What they say about their lost connections is of no interest any more.

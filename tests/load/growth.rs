@@ -52,7 +52,7 @@ struct Spread {
 type Figure = (&'static str, fn(&Report) -> f64);
 
 /// The figures that must not grow, each with its unit.
-const FIGURES: [Figure; 10] = [
+const FIGURES: [Figure; 11] = [
     ("RSS per idle device, KiB", |report| {
         report.memory.rss_kib_per_device
     }),
@@ -80,6 +80,12 @@ const FIGURES: [Figure; 10] = [
     ("CPU per acknowledgement, us", |report| {
         report.held.cpu_us_per_ack
     }),
+    ("acknowledgements said again, per thousand", |report| {
+        let acks = f64::from(report.devices) * f64::from(report.rounds) * 2.0;
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+        let refusals = report.refusals as f64;
+        refusals / acks * 1_000.0
+    }),
     ("idle CPU per device-minute, us", |report| {
         report.idle.cpu_us_per_device_minute
     }),
@@ -104,7 +110,12 @@ impl Growth {
                 fleet: self.fleet.clone(),
             };
             let report = step.run().await;
-            steps.push(report.with_context(|| format!("with {devices} devices"))?);
+            // What was measured before is not lost with the step that fails.
+            let report = report.with_context(|| {
+                let before = GrowthReport::of(steps.clone()).table();
+                format!("with {devices} devices, after these:\n{before}\n")
+            });
+            steps.push(report?);
         }
         Ok(GrowthReport::of(steps))
     }
@@ -127,14 +138,14 @@ impl GrowthReport {
 
     /// For people.
     pub(crate) fn table(&self) -> String {
-        let mut table = format!("{:<38}", "devices");
+        let mut table = format!("{:<44}", "devices");
         // Writing into a String cannot fail.
         for step in &self.steps {
             let _ = write!(table, "{:>10}", step.devices);
         }
         table.push_str("   last to first\n");
         for ((what, of), spread) in FIGURES.iter().zip(&self.spread) {
-            let _ = write!(table, "{what:<38}");
+            let _ = write!(table, "{what:<44}");
             for step in &self.steps {
                 let _ = write!(table, "{:>10.1}", of(step));
             }

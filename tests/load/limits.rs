@@ -21,8 +21,9 @@ pub(crate) const STOP_MAX: Duration = Duration::from_secs(60);
 pub(crate) const ARRIVAL_MAX: Duration = Duration::from_secs(60);
 /// No worker may be silent for this long while it carries out an order.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(90);
-/// A command must be with the last device after this long, and its last acknowledgement committed.
-pub(crate) const ROUND_MAX: Duration = Duration::from_secs(60);
+/// A command must be with the last device after this long, and its last acknowledgement committed. A hub that could not
+/// commit some asks for them again after up to half a minute.
+pub(crate) const ROUND_MAX: Duration = Duration::from_secs(180);
 /// A worker whose orders have ended must be gone after this long.
 pub(crate) const FAREWELL_MAX: Duration = Duration::from_secs(10);
 

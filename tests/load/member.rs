@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hub_proto::id::CommandId;
 use serde::Deserialize;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::device::{Device, Kind, Socket};
@@ -32,6 +33,12 @@ pub(crate) struct Joined {
 #[derive(Deserialize)]
 struct JoinReply {
     groups: Vec<String>,
+}
+
+/// The hub cannot commit something now.
+#[derive(Deserialize)]
+struct Refusal {
+    retry_after_ms: u64,
 }
 
 impl Joined {
@@ -152,6 +159,10 @@ impl Joined {
                     changed.context("the worker ends")?;
                     acks.release(*hold.borrow_and_update())
                 }
+                () = sleep_until(acks.again.unwrap_or_else(Instant::now)), if acks.again.is_some() => {
+                    acks.again = None;
+                    acks.said.clone()
+                }
             };
             if let Some(text) = due {
                 timeout(ARRIVAL_MAX, self.say(text))
@@ -191,8 +202,12 @@ pub(crate) async fn farewell(mut socket: Socket) -> anyhow::Result<()> {
 struct Acks {
     /// The command that was seen last, and the ref of its acknowledgement.
     last: Option<(CommandId, u32)>,
-    /// The acknowledgement that is kept back.
-    held: Option<String>,
+    /// The acknowledgement of it.
+    said: Option<String>,
+    /// Whether it is kept back.
+    held: bool,
+    /// When a refused one is said again, as the hub asked for.
+    again: Option<Instant>,
     /// The ref used last; above those of the joins.
     reference: u32,
 }
@@ -208,10 +223,17 @@ impl Acks {
                     return Ok(None);
                 };
                 if let Some(reply) = heard.reply_to(&reference.to_string()) {
-                    if reply.status != "ok" {
-                        bail!("an acknowledgement was refused: {}", reply.response);
+                    if reply.status == "ok" {
+                        kind.tally.acked(id, at);
+                    } else {
+                        let refusal: Refusal = serde_json::from_str(reply.response.get())
+                            .with_context(|| {
+                                format!("an acknowledgement was refused: {}", reply.response)
+                            })?;
+                        tell(&Note::Refused);
+                        let after = Duration::from_millis(refusal.retry_after_ms);
+                        self.again = Some(Instant::now() + after);
                     }
-                    kind.tally.acked(id, at);
                 }
                 Ok(None)
             }
@@ -237,15 +259,18 @@ impl Acks {
         self.last = Some((id, self.reference));
         let join_ref = heard.0.as_deref().unwrap_or(wire::GROUP_REF);
         let ack = wire::ack(self.reference, join_ref, &heard.2, id);
-        if *kind.hold.borrow() {
-            self.held = Some(ack);
-            return Ok(None);
-        }
-        Ok(Some(ack))
+        self.said = Some(ack);
+        self.again = None;
+        self.held = *kind.hold.borrow();
+        Ok(self.said.clone().filter(|_| !self.held))
     }
 
     fn release(&mut self, hold: bool) -> Option<String> {
-        if hold { None } else { self.held.take() }
+        if hold || !self.held {
+            return None;
+        }
+        self.held = false;
+        self.said.clone()
     }
 }
 

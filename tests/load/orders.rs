@@ -52,6 +52,8 @@ pub(crate) enum Note {
     Resumed(u32),
     /// A device got a command a second time, which counts neither as delivered nor as lost.
     Repeated,
+    /// The hub could not commit an acknowledgement; the device says it again when it was asked to.
+    Refused,
     /// The run cannot go on.
     Failed(String),
 }

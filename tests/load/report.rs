@@ -26,6 +26,8 @@ pub(crate) struct Report {
     pub(crate) acked: AckedReport,
     /// Commands that a device got more than once.
     pub(crate) repeats: u64,
+    /// Acknowledgements that the node could not commit at once, and that were said again.
+    pub(crate) refusals: u64,
 }
 
 /// Memory of the node.
@@ -217,6 +219,8 @@ impl Report {
         rows.extend(acked.times.rows());
         let repeats = self.repeats.to_string();
         rows.push(("commands that a device got more than once", repeats));
+        let refusals = self.refusals.to_string();
+        rows.push(("acknowledgements refused for now, and said again", refusals));
         rows
     }
 

@@ -88,6 +88,7 @@ impl IdleAndFanout {
             held,
             acked,
             repeats: fleet.crew.repeats,
+            refusals: fleet.crew.refusals,
         })
     }
 }
