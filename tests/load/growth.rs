@@ -38,6 +38,8 @@ pub(crate) struct Growth {
 pub(crate) struct GrowthReport {
     steps: Vec<Report>,
     spread: Vec<Spread>,
+    /// Resident memory that each further device took between the first step and the last, KiB: what a start costs once is not in it.
+    rss_kib_per_further_device: f64,
 }
 
 /// How one figure moved from the first step to the last.
@@ -132,6 +134,7 @@ impl GrowthReport {
         });
         Self {
             spread: spread.collect(),
+            rss_kib_per_further_device: further(&steps),
             steps,
         }
     }
@@ -153,9 +156,24 @@ impl GrowthReport {
         }
         let _ = write!(
             table,
-            "\nMemory: (with the devices - freshly started) / devices. Slab is the whole machine's: both ends of each socket, and whatever\n\
-             else runs. CPU: user and system time of the node's process. Set-up: handshake, upgrade, device join, group join."
+            "RSS per further device, from first to last step: {:.1} KiB\n\nMemory: (with the devices - freshly started) / devices. Slab is the whole machine's: both ends of each socket, and whatever\n\
+             else runs. CPU: user and system time of the node's process. Set-up: handshake, upgrade, device join, group join.",
+            self.rss_kib_per_further_device
         );
         table
+    }
+}
+
+/// Resident memory that each further device took between the first step and the last, KiB; 0 for a single step.
+fn further(steps: &[Report]) -> f64 {
+    let (Some(first), Some(last)) = (steps.first(), steps.last()) else {
+        return 0.0;
+    };
+    let of = |step: &Report| step.memory.rss_kib_per_device * f64::from(step.devices);
+    let devices = f64::from(last.devices) - f64::from(first.devices);
+    if devices > 0.0 {
+        (of(last) - of(first)) / devices
+    } else {
+        0.0
     }
 }
