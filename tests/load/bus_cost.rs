@@ -1,7 +1,6 @@
 //! `bus-cost`: what Redis adds to a delivered message: two nodes, each with half of a group's members, the same commands with the bus
 //! and without, where nodes find each other's changes by polling alone.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -12,13 +11,14 @@ use hub_tests::process::built;
 use serde::Serialize;
 use tokio::time::sleep;
 
+use crate::commands::Call;
 use crate::crew::Crew;
 use crate::gauge::Gauge;
 use crate::limits::{COMMAND_EVERY, SETTLE, WORKERS_MAX};
 use crate::orders::Order;
+use crate::progress::bar;
 use crate::report::micros_each;
-use crate::scenario::{Call, bar};
-use crate::server::{Server, Shared, Site, add_members};
+use crate::server::{Server, Shared, Site, add_members, cluster_key};
 
 /// What to measure.
 #[derive(Clone, Debug, Args)]
@@ -92,7 +92,7 @@ impl BusCost {
         let shared = Shared {
             database_url: postgres.url(database),
             redis_url: if bus { redis.url() } else { String::new() },
-            cluster_key: secret(dir.path())?,
+            cluster_key: cluster_key(dir.path())?,
         };
         PostgresStore::migrate(&shared.database_url).await?;
         let log = "warn,hub_node::node=info".to_owned();
@@ -111,7 +111,9 @@ impl BusCost {
             .context("cannot fill the group")?;
         let arrival = bar("arrival", self.members);
         let hubs = nodes.iter().map(|node| node.hub).collect();
-        crew.order(&Order::Arrive { hubs }, &arrival).await?;
+        let resume = false;
+        crew.order(&Order::Arrive { hubs, resume }, &arrival)
+            .await?;
         arrival.finish();
         sleep(SETTLE).await;
         let series = self
@@ -153,20 +155,6 @@ impl BusCost {
             last_ms: took.get(took.len() / 2).copied().unwrap_or_default(),
         })
     }
-}
-
-fn secret(dir: &Path) -> anyhow::Result<std::path::PathBuf> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let path = dir.join("cluster.key");
-    let bytes: [u8; 32] = rand::random();
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
-    std::io::Write::write_all(&mut file, text.as_bytes())?;
-    Ok(path)
 }
 
 impl BusReport {

@@ -24,8 +24,14 @@ pub(crate) struct Crew {
     readers: JoinSet<()>,
     /// Said by a fast worker while a slow one was still busy with an order; at most two for each worker.
     early: Vec<Note>,
+    /// How many devices all workers play together.
+    pub(crate) devices: u32,
     /// Commands that some device got a second time.
     pub(crate) repeats: u64,
+    /// Acknowledgements that the hub could not commit at once, and that were said again.
+    pub(crate) refusals: u64,
+    /// Devices that resumed a TLS session at their last arrival.
+    pub(crate) resumed: u32,
 }
 
 struct Worker {
@@ -51,7 +57,10 @@ impl Crew {
             notes,
             readers: JoinSet::new(),
             early: Vec::new(),
+            devices,
             repeats: 0,
+            refusals: 0,
+            resumed: 0,
         };
         let mut first = 0;
         for left in (1..=workers).rev() {
@@ -82,6 +91,7 @@ impl Crew {
     /// # Errors
     /// When one fails or is silent for too long.
     pub(crate) async fn order(&mut self, order: &Order, bar: &ProgressBar) -> anyhow::Result<()> {
+        self.resumed = 0;
         let mut line = serde_json::to_vec(order)?;
         line.push(b'\n');
         for worker in &mut self.workers {
@@ -104,6 +114,8 @@ impl Crew {
                 Note::Progress(devices) => bar.inc(devices.into()),
                 Note::Done => left -= 1,
                 Note::Repeated => self.repeats += 1,
+                Note::Refused => self.refusals += 1,
+                Note::Resumed(devices) => self.resumed += devices,
                 Note::Failed(what) => bail!("a worker failed: {what}"),
                 note @ (Note::Delivered(_) | Note::Acked(_)) => self.early.push(note),
             }
@@ -164,7 +176,11 @@ impl Crew {
                     self.repeats += 1;
                     continue;
                 }
-                Note::Progress(_) | Note::Done => continue,
+                Note::Refused => {
+                    self.refusals += 1;
+                    continue;
+                }
+                Note::Progress(_) | Note::Resumed(_) | Note::Done => continue,
             };
             if span.id == id {
                 left[kind] = left[kind].saturating_sub(1);
@@ -191,7 +207,10 @@ impl Crew {
             notes,
             mut readers,
             early: _,
+            devices: _,
             repeats: _,
+            refusals: _,
+            resumed: _,
         } = self;
         // What they say about their lost connections is of no interest any more.
         drop(notes);

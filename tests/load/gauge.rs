@@ -1,4 +1,4 @@
-//! What a process costs: its memory as the kernel counts it, its CPU from its own clock.
+//! What a server costs: the memory of its processes as the kernel counts it, their CPU from their own clocks.
 //!
 //! The CPU clock of a process is user and system time of all its threads, ended ones included, in nanoseconds; the
 //! ticks of `/proc/<pid>/stat` are the same sum rounded to 10 ms.
@@ -11,14 +11,13 @@ use nix::time::ClockId;
 use nix::unistd::Pid;
 use serde::Serialize;
 
-/// Reads one process.
-#[derive(Clone, Copy, Debug)]
+/// Reads the processes of one server together.
+#[derive(Clone, Debug)]
 pub(crate) struct Gauge {
-    pid: u32,
-    clock: ClockId,
+    processes: Vec<(u32, ClockId)>,
 }
 
-/// Memory of a process.
+/// Memory of a server's processes, added up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Memory {
     /// Resident set, KiB: `VmRSS`.
@@ -27,39 +26,84 @@ pub(crate) struct Memory {
     pub(crate) pss_kib: u64,
 }
 
+/// What the kernel keeps for itself in small pieces, on the whole machine: both ends of every socket are in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Slab {
+    /// All of it, KiB: `Slab`.
+    pub(crate) slab_kib: u64,
+    /// What it cannot give back, KiB: `SUnreclaim`.
+    pub(crate) unreclaimable_kib: u64,
+}
+
+impl Slab {
+    /// Right now.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub(crate) fn read() -> anyhow::Result<Self> {
+        let path = "/proc/meminfo";
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+        Ok(Self {
+            slab_kib: kib(&text, "Slab:")?,
+            unreclaimable_kib: kib(&text, "SUnreclaim:")?,
+        })
+    }
+}
+
 impl Gauge {
-    /// A gauge for this process.
+    /// A gauge for one process.
     ///
     /// # Errors
     /// When there is none.
     pub(crate) fn new(pid: u32) -> anyhow::Result<Self> {
-        let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid.cast_signed()))
-            .with_context(|| format!("process {pid} has no CPU clock"))?;
-        Ok(Self { pid, clock })
+        Self::of([pid])
+    }
+
+    /// A gauge for all processes of a server.
+    ///
+    /// # Errors
+    /// When one of them is not there.
+    pub(crate) fn of(pids: impl IntoIterator<Item = u32>) -> anyhow::Result<Self> {
+        let clock = |pid: u32| {
+            let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid.cast_signed()));
+            let clock = clock.with_context(|| format!("process {pid} has no CPU clock"))?;
+            anyhow::Ok((pid, clock))
+        };
+        Ok(Self {
+            processes: pids.into_iter().map(clock).collect::<Result<_, _>>()?,
+        })
     }
 
     /// User and system time used so far.
     ///
     /// # Errors
-    /// When the process is gone.
+    /// When a process is gone.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        let used = self.clock.now().context("the process is gone")?;
-        Ok(Duration::from(used))
+        let mut used = Duration::ZERO;
+        for (_, clock) in &self.processes {
+            used += Duration::from(clock.now().context("the process is gone")?);
+        }
+        Ok(used)
     }
 
-    /// Memory right now.
+    /// Memory right now. What processes share counts for each in the resident set, and once in the proportional one.
     ///
     /// # Errors
-    /// When the process is gone or belongs to somebody else.
+    /// When a process is gone or belongs to somebody else.
     pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
-        let read = |file: &str| {
-            let path = format!("/proc/{}/{file}", self.pid);
-            fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
+        let mut memory = Memory {
+            rss_kib: 0,
+            pss_kib: 0,
         };
-        Ok(Memory {
-            rss_kib: kib(&read("status")?, "VmRSS:")?,
-            pss_kib: kib(&read("smaps_rollup")?, "Pss:")?,
-        })
+        for (pid, _) in &self.processes {
+            let read = |file: &str| {
+                let path = format!("/proc/{pid}/{file}");
+                fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
+            };
+            memory.rss_kib += kib(&read("status")?, "VmRSS:")?;
+            memory.pss_kib += kib(&read("smaps_rollup")?, "Pss:")?;
+        }
+        Ok(memory)
     }
 }
 
@@ -92,6 +136,9 @@ mod tests {
         let memory = gauge.memory().unwrap();
         assert!(memory.rss_kib > 0 && memory.pss_kib > 0, "{memory:?}");
         assert!(gauge.cpu().unwrap() >= before);
+        let twice = Gauge::of([std::process::id(), std::process::id()]).unwrap();
+        assert!(twice.memory().unwrap().rss_kib > memory.rss_kib);
+        assert!(Slab::read().unwrap().slab_kib > 0);
         assert!(monotonic_ns().unwrap() > 0);
     }
 

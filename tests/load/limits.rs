@@ -21,8 +21,9 @@ pub(crate) const STOP_MAX: Duration = Duration::from_secs(60);
 pub(crate) const ARRIVAL_MAX: Duration = Duration::from_secs(60);
 /// No worker may be silent for this long while it carries out an order.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(90);
-/// A command must be with the last device after this long, and its last acknowledgement committed.
-pub(crate) const ROUND_MAX: Duration = Duration::from_secs(60);
+/// A command must be with the last device after this long, and its last acknowledgement committed. A hub that could not
+/// commit some asks for them again after up to half a minute.
+pub(crate) const ROUND_MAX: Duration = Duration::from_secs(180);
 /// A worker whose orders have ended must be gone after this long.
 pub(crate) const FAREWELL_MAX: Duration = Duration::from_secs(10);
 
@@ -40,3 +41,16 @@ pub(crate) const ARGS_BYTES: usize = 256;
 pub(crate) const READ_BUFFER_BYTES: usize = 1_024;
 /// A simulated device queues at most this many bytes.
 pub(crate) const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1_024;
+
+/// Sockets of the floor that are looked after between two waits.
+pub(crate) const FLOOR_EVENTS_MAX: usize = 1_024;
+/// Orders that wait for the floor; then their reader waits.
+pub(crate) const FLOOR_ORDERS_MAX: usize = 16;
+/// The floor takes a request's head, or unread frames, of this many bytes at most.
+pub(crate) const FLOOR_HEAD_BYTES_MAX: usize = 8 * 1_024;
+/// A line or a message of NATS, as a simulated device takes it, has this many bytes at most.
+pub(crate) const NATS_BYTES_MAX: usize = 64 * 1_024;
+/// A peer must have answered a publication after this long.
+pub(crate) const PUBLISH_MAX: Duration = Duration::from_secs(30);
+/// TLS sessions that a device remembers: those of one server.
+pub(crate) const SESSIONS_KEPT: usize = 1;

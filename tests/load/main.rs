@@ -3,11 +3,22 @@
 //! Everything it starts ends with it, also on Ctrl-C and SIGTERM; its state is a temporary directory.
 
 mod bus_cost;
+mod commands;
+mod compare;
 mod crew;
 mod device;
+mod fleet;
+mod floor;
 mod gauge;
+mod growth;
+mod joins;
 mod limits;
+mod listener;
+mod member;
+mod nats_wire;
 mod orders;
+mod peer;
+mod progress;
 mod report;
 mod scenario;
 mod server;
@@ -23,6 +34,10 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use bus_cost::BusCost;
+use compare::Compare;
+use floor::FloorFlags;
+use growth::Growth;
+use joins::Joins;
 use scenario::IdleAndFanout;
 use swarm::SwarmFlags;
 
@@ -30,7 +45,7 @@ use swarm::SwarmFlags;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  cargo build --release -p hub-node -p hub-tests\n  target/release/hub-load idle-and-fanout                              2,000 devices, a table\n  target/release/hub-load idle-and-fanout --devices 10000 --json       a table on stderr, JSON on stdout\n  target/release/hub-load idle-and-fanout --devices 200 --rounds 10 --idle-seconds 5   a quick look"
+    after_help = "Examples:\n  cargo build --release -p hub-node -p hub-tests\n  target/release/hub-load idle-and-fanout                              2,000 devices, a table\n  target/release/hub-load idle-and-fanout --devices 10000 --json       a table on stderr, JSON on stdout\n  target/release/hub-load idle-and-fanout --devices 200 --rounds 10 --idle-seconds 5   a quick look\n  target/release/hub-load compare --devices 10000 --turns 5            beside a floor, nchan and NATS\n  target/release/hub-load growth --at 1000,5000,10000,19000            does a device cost the same among many?"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -47,6 +62,30 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The same load on the hub and on other servers, in turns, and how they compare. On Debian: apt-get install nginx libnginx-mod-nchan nats-server.
+    Compare {
+        #[command(flatten)]
+        what: Compare,
+        /// Print JSON on standard output, and the table on standard error.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The same as idle-and-fanout with more and more devices: does a device cost the same among many?
+    Growth {
+        #[command(flatten)]
+        what: Growth,
+        /// Print JSON on standard output, and the table on standard error.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Known devices that come back in a second, on SQLite and on Postgres.
+    Joins {
+        #[command(flatten)]
+        what: Joins,
+        /// Print JSON on standard output, and the table on standard error.
+        #[arg(long)]
+        json: bool,
+    },
     /// What Redis adds to a delivered message, with two nodes on Postgres.
     BusCost {
         #[command(flatten)]
@@ -55,6 +94,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The least a server can do, to measure others against.
+    #[command(hide = true)]
+    Floor(FloorFlags),
     /// Plays devices on orders from standard input.
     #[command(hide = true)]
     Swarm(SwarmFlags),
@@ -65,10 +107,23 @@ fn main() -> ExitCode {
         Command::IdleAndFanout { what, json } => {
             measure(async || what.run().await, |report| report.table(), json)
         }
+        Command::Compare { what, json } => {
+            measure(async || what.run().await, |report| report.table(), json)
+        }
+        Command::Growth { what, json } => {
+            measure(async || what.run().await, |report| report.table(), json)
+        }
+        Command::Joins { what, json } => {
+            measure(async || what.run().await, |report| report.table(), json)
+        }
         Command::BusCost { what, json } => {
             measure(async || what.run().await, |report| report.table(), json)
         }
-        // Why a worker failed is told to the measuring process, which says it once.
+        // Why a floor or a worker failed is told to the measuring process, which says it once.
+        Command::Floor(flags) => match floor::run(&flags) {
+            Ok(()) => Ok(()),
+            Err(_) => return ExitCode::FAILURE,
+        },
         Command::Swarm(flags) => match swarm::run(&flags) {
             Ok(()) => Ok(()),
             Err(_) => return ExitCode::FAILURE,

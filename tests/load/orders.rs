@@ -13,9 +13,27 @@ pub(crate) enum Order {
     Visit { hub: SocketAddr },
     /// Every device connects, joins its own channel and its group's, and stays.
     /// With several hubs, each goes to another one in turn.
-    Arrive { hubs: Vec<SocketAddr> },
+    Arrive {
+        hubs: Vec<SocketAddr>,
+        /// Shows the TLS session tickets of its last arrival of this kind, and keeps those it is given.
+        resume: bool,
+    },
+    /// Every device connects to a server that is no hub, says what this one wants to hear first, and stays.
+    Listen { server: SocketAddr, speech: Speech },
+    /// Every device closes its connection and waits until the server has, too.
+    Depart,
     /// Whether devices keep acknowledgements back; those kept so far go out when it turns false.
     Acks { hold: bool },
+}
+
+/// What a server that is no hub wants to hear before it sends messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Speech {
+    /// Nothing: whoever is connected gets every message, each as one text.
+    Nothing,
+    /// The protocol of NATS, with one subscription.
+    Nats,
 }
 
 /// What a worker has to say.
@@ -30,8 +48,12 @@ pub(crate) enum Note {
     Delivered(Span),
     /// Every device's acknowledgement of the command was answered, so it is committed.
     Acked(Span),
+    /// So many of the devices that have arrived resumed a TLS session.
+    Resumed(u32),
     /// A device got a command a second time, which counts neither as delivered nor as lost.
     Repeated,
+    /// The hub could not commit an acknowledgement; the device says it again when it was asked to.
+    Refused,
     /// The run cannot go on.
     Failed(String),
 }

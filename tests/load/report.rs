@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::gauge::Memory;
+use crate::gauge::{Memory, Slab};
 use crate::limits::{ARGS_BYTES, HEARTBEAT_EVERY};
 
 /// Everything one run of `idle-and-fanout` measured. Each field has its unit in its name.
@@ -26,6 +26,8 @@ pub(crate) struct Report {
     pub(crate) acked: AckedReport,
     /// Commands that a device got more than once.
     pub(crate) repeats: u64,
+    /// Acknowledgements that the node could not commit at once, and that were said again.
+    pub(crate) refusals: u64,
 }
 
 /// Memory of the node.
@@ -40,6 +42,14 @@ pub(crate) struct MemoryReport {
     pub(crate) rss_kib_per_device: f64,
     pub(crate) pss_kib_per_device: f64,
     pub(crate) rss_kib_per_device_after: f64,
+    /// The kernel's small pieces on the whole machine, freshly started: nobody connected.
+    pub(crate) slab_before: Slab,
+    /// The same with all devices joined and idle.
+    pub(crate) slab_idle: Slab,
+    /// Of both ends of each socket, because the devices are on the same machine.
+    pub(crate) slab_kib_per_device: f64,
+    /// The part of it that the kernel cannot give back.
+    pub(crate) unreclaimable_kib_per_device: f64,
 }
 
 /// What it costs that a device comes.
@@ -51,6 +61,12 @@ pub(crate) struct ArrivalReport {
     pub(crate) cpu_us: f64,
     /// Known devices that arrived in a second; the machine is shared with them.
     pub(crate) per_second: f64,
+    /// Known device that comes back with a session ticket: resumed handshake, upgrade, device join, group join.
+    pub(crate) return_cpu_us: f64,
+    /// Such devices in a second.
+    pub(crate) return_per_second: f64,
+    /// How many of them did resume.
+    pub(crate) return_resumed: u32,
 }
 
 /// What it costs that devices stay.
@@ -124,20 +140,32 @@ pub(crate) fn micros_each(cpu: Duration, count: u64) -> f64 {
 }
 
 impl MemoryReport {
-    /// Of three readings, in this order.
-    pub(crate) fn new([before, idle, after]: [Memory; 3], devices: u32) -> Self {
-        let each = |of: fn(Memory) -> u64, at: Memory| {
+    /// Of readings when freshly started, with all devices idle, and idle again after all commands.
+    pub(crate) fn new(
+        (before, slab_before): (Memory, Slab),
+        (idle, slab_idle): (Memory, Slab),
+        after: Memory,
+        devices: u32,
+    ) -> Self {
+        let each = |now: u64, start: u64| {
             #[expect(clippy::cast_precision_loss, reason = "kibibytes are far below 2^52")]
-            let (now, start) = (of(at) as f64, of(before) as f64);
+            let (now, start) = (now as f64, start as f64);
             (now - start) / f64::from(devices)
         };
         Self {
             before,
             idle,
             after,
-            rss_kib_per_device: each(|memory| memory.rss_kib, idle),
-            pss_kib_per_device: each(|memory| memory.pss_kib, idle),
-            rss_kib_per_device_after: each(|memory| memory.rss_kib, after),
+            rss_kib_per_device: each(idle.rss_kib, before.rss_kib),
+            pss_kib_per_device: each(idle.pss_kib, before.pss_kib),
+            rss_kib_per_device_after: each(after.rss_kib, before.rss_kib),
+            slab_before,
+            slab_idle,
+            slab_kib_per_device: each(slab_idle.slab_kib, slab_before.slab_kib),
+            unreclaimable_kib_per_device: each(
+                slab_idle.unreclaimable_kib,
+                slab_before.unreclaimable_kib,
+            ),
         }
     }
 }
@@ -163,6 +191,7 @@ impl Report {
         let _ = write!(
             table,
             "\nRSS and PSS: (with the devices - freshly started) / devices. CPU: user and system time of the node's process.\n\
+             Slab is the whole machine's, so whatever else runs is in it.\n\
              Delivery alone: devices keep their acknowledgements until the last one has the command; the call of the API\n\
              and the write of the command are in it. Acknowledged at once: from the call until every acknowledgement is\n\
              committed and answered. Times run from the start of the call; heartbeats every {} s go on all the time.",
@@ -190,6 +219,8 @@ impl Report {
         rows.extend(acked.times.rows());
         let repeats = self.repeats.to_string();
         rows.push(("commands that a device got more than once", repeats));
+        let refusals = self.refusals.to_string();
+        rows.push(("acknowledgements refused for now, and said again", refusals));
         rows
     }
 
@@ -207,14 +238,35 @@ impl Report {
                 format!("{} KiB", memory.before.rss_kib),
             ),
             (
+                "kernel slab per device, both ends of the socket: all / unreclaimable",
+                format!(
+                    "{:.1} / {:.1} KiB",
+                    memory.slab_kib_per_device, memory.unreclaimable_kib_per_device
+                ),
+            ),
+            (
                 "CPU per set-up: handshake, upgrade, device join, group join",
                 us(arrival.cpu_us),
+            ),
+            (
+                "CPU per set-up of a device that comes back with a session ticket",
+                us(arrival.return_cpu_us),
+            ),
+            (
+                "  devices that did resume",
+                format!("{} of {}", arrival.return_resumed, self.devices),
             ),
             (
                 "CPU per first contact: handshake, upgrade, registration, join, close",
                 us(arrival.first_contact_cpu_us),
             ),
-            ("set-ups per second", format!("{:.0}", arrival.per_second)),
+            (
+                "set-ups per second, full / resumed",
+                format!(
+                    "{:.0} / {:.0}",
+                    arrival.per_second, arrival.return_per_second
+                ),
+            ),
             (
                 "idle CPU, all devices together, share of one core",
                 format!("{:.2} %", idle.cpu_percent),

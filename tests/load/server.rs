@@ -223,3 +223,21 @@ impl Server {
         self.program.stop(STOP_MAX).await.map(drop)
     }
 }
+
+/// Writes a fresh secret of a cluster into a folder, for its owner alone.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn cluster_key(dir: &Path) -> anyhow::Result<PathBuf> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = dir.join("cluster.key");
+    let bytes: [u8; 32] = rand::random();
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    std::io::Write::write_all(&mut file, text.as_bytes())?;
+    Ok(path)
+}

@@ -18,7 +18,9 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::device::{Device, Kind};
 use crate::limits::{CONNECTS_AT_ONCE, NOTES_MAX, PROGRESS_STEP};
-use crate::orders::{Note, Order};
+use crate::listener::Listener;
+use crate::member::Joined;
+use crate::orders::{Note, Order, Speech};
 use crate::tally::{Tally, tell};
 
 /// What a worker is started with.
@@ -67,7 +69,14 @@ async fn obey(flags: &SwarmFlags) -> anyhow::Result<()> {
         };
         match order {
             Some(Order::Visit { hub }) => visit(hub, &kind, &devices).await?,
-            Some(Order::Arrive { hubs }) => staying = arrive(&hubs, &kind, &devices).await?,
+            Some(Order::Arrive { hubs, resume }) => {
+                let goal = Goal::Hubs { hubs, resume };
+                staying = arrive(goal, &kind, &devices).await?;
+            }
+            Some(Order::Listen { server, speech }) => {
+                staying = arrive(Goal::Other { server, speech }, &kind, &devices).await?;
+            }
+            Some(Order::Depart) => depart(&mut staying, &kind).await?,
             Some(Order::Acks { hold }) => drop(kind.hold.send_replace(hold)),
             None => return Ok(()),
         }
@@ -116,7 +125,8 @@ async fn visit(hub: SocketAddr, kind: &Rc<Kind>, devices: &Rc<[Device]>) -> anyh
         visits.spawn_local(async move {
             let _door = doors.acquire_owned().await?;
             let device = devices.get(at).context("no such device")?;
-            device.join(hub, &kind).await?.leave().await
+            let joined = Joined::join(device, hub, &kind, false).await?;
+            joined.leave().await
         });
     }
     let (mut done, total) = (0, u32::try_from(devices.len())?);
@@ -128,34 +138,81 @@ async fn visit(hub: SocketAddr, kind: &Rc<Kind>, devices: &Rc<[Device]>) -> anyh
     Ok(())
 }
 
-async fn arrive(
-    hubs: &[SocketAddr],
-    kind: &Rc<Kind>,
-    devices: &Rc<[Device]>,
-) -> anyhow::Result<Staying> {
+/// Where devices go.
+#[derive(Clone, Debug)]
+enum Goal {
+    /// To hubs, each to another one in turn.
+    Hubs { hubs: Vec<SocketAddr>, resume: bool },
+    /// To a server that is no hub.
+    Other { server: SocketAddr, speech: Speech },
+}
+
+/// A device that is where it was to go.
+enum Arrived {
+    Member(Joined),
+    Listener(Listener),
+}
+
+impl Goal {
+    async fn reach(&self, at: usize, device: &Device, kind: &Kind) -> anyhow::Result<Arrived> {
+        match self {
+            Self::Hubs { hubs, resume } => {
+                let hub = hubs
+                    .get(at % hubs.len().max(1))
+                    .context("no hub to go to")?;
+                let mut joined = Joined::join(device, *hub, kind, *resume).await?;
+                joined.join_group().await?;
+                Ok(Arrived::Member(joined))
+            }
+            Self::Other { server, speech } => {
+                let listener = Listener::subscribe(device, *server, *speech, kind).await?;
+                Ok(Arrived::Listener(listener))
+            }
+        }
+    }
+}
+
+async fn arrive(goal: Goal, kind: &Rc<Kind>, devices: &Rc<[Device]>) -> anyhow::Result<Staying> {
     let mut arrivals = JoinSet::new();
     let doors = Arc::new(Semaphore::new(CONNECTS_AT_ONCE));
+    let goal = Rc::new(goal);
     for at in 0..devices.len() {
         let (kind, devices, doors) = (kind.clone(), devices.clone(), doors.clone());
-        let hub = *hubs
-            .get(at % hubs.len().max(1))
-            .context("no hub to go to")?;
+        let goal = goal.clone();
         arrivals.spawn_local(async move {
             let _door = doors.acquire_owned().await?;
             let device = devices.get(at).context("no such device")?;
-            let mut joined = device.join(hub, &kind).await?;
-            joined.join_group().await?;
-            anyhow::Ok(joined)
+            goal.reach(at, device, &kind).await
         });
     }
     let mut staying = Staying::new();
-    let total = u32::try_from(devices.len())?;
-    while let Some(joined) = arrivals.join_next().await {
-        let joined = joined??;
-        staying.spawn_local(joined.stay(kind.clone()));
+    let (mut resumed, total) = (0, u32::try_from(devices.len())?);
+    while let Some(arrived) = arrivals.join_next().await {
+        match arrived?? {
+            Arrived::Member(joined) => {
+                resumed += u32::from(joined.resumed);
+                staying.spawn_local(joined.stay(kind.clone()));
+            }
+            Arrived::Listener(listener) => {
+                staying.spawn_local(listener.stay(kind.clone()));
+            }
+        }
         progress(staying.len(), total);
     }
+    tell(&Note::Resumed(resumed));
     Ok(staying)
+}
+
+async fn depart(staying: &mut Staying, kind: &Kind) -> anyhow::Result<()> {
+    kind.depart.send_replace(true);
+    let (mut done, total) = (0, u32::try_from(staying.len())?);
+    while let Some(left) = staying.join_next().await {
+        left??;
+        done += 1;
+        progress(done, total);
+    }
+    kind.depart.send_replace(false);
+    Ok(())
 }
 
 /// Tells every [`PROGRESS_STEP`] devices, and what remains at the end.

@@ -3,6 +3,8 @@
 //! Every program is started, watched, signalled and ended by pid, every wait has a deadline, and nothing is left behind.
 
 pub mod haproxy;
+pub mod nats;
+pub mod nchan;
 pub mod ports;
 pub mod postgres;
 pub mod process;
@@ -12,5 +14,7 @@ pub mod wait;
 mod find;
 
 pub use haproxy::Haproxy;
+pub use nats::Nats;
+pub use nchan::Nchan;
 pub use postgres::Postgres;
 pub use redis::Redis;

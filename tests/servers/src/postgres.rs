@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User};
 use tempfile::TempDir;
 
-use crate::process::{Launch, Program};
+use crate::process::{Launch, Program, children};
 use crate::{find, ports};
 
 /// The superuser of the test's cluster.
@@ -266,16 +266,6 @@ impl Drop for Postgres {
             }
         }
     }
-}
-
-/// The processes whose parent is this one.
-fn children(parent: u32) -> anyhow::Result<Vec<u32>> {
-    let path = format!("/proc/{parent}/task/{parent}/children");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    Ok(text
-        .split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect())
 }
 
 /// Where the server's programs are: on the search path, or where Debian keeps them, the newest version first.

@@ -273,6 +273,19 @@ impl Drop for Program {
     }
 }
 
+/// The processes whose parent is this one.
+///
+/// # Errors
+/// When there is no such process.
+pub fn children(parent: u32) -> anyhow::Result<Vec<u32>> {
+    let path = format!("/proc/{parent}/task/{parent}/children");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    Ok(text
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

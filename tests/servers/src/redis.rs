@@ -17,7 +17,7 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Private key, PEM.
     pub key: PathBuf,
-    /// Authorities that vouch for clients, PEM; clients need no certificate.
+    /// Authorities that vouch for clients, PEM. Clients of Redis need no certificate; those of the others do.
     pub ca: PathBuf,
 }
 
