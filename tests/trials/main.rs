@@ -18,6 +18,9 @@ struct Flags {
     /// Trials; each has one fault, or two at a time.
     #[arg(long, default_value_t = 200)]
     trials: u32,
+    /// Trials go on, up to four times as many, until so many commands are accepted.
+    #[arg(long, default_value_t = 20_000)]
+    commands: u64,
     /// What the faults follow from; a random one when none is given.
     #[arg(long)]
     seed: Option<u64>,
@@ -48,6 +51,7 @@ fn main() -> anyhow::Result<ExitCode> {
 async fn trials(flags: Flags) -> anyhow::Result<ExitCode> {
     let trials = Trials {
         trials: flags.trials,
+        commands: flags.commands,
         seed: flags.seed.unwrap_or_else(rand::random),
         devices: flags.devices.max(2),
         pace: BRISK,
@@ -68,6 +72,7 @@ async fn trials(flags: Flags) -> anyhow::Result<ExitCode> {
     }
     let outcome = run(trials, |trial, faults| {
         let names: Vec<&str> = faults.iter().map(|fault| fault.name()).collect();
+        bar.set_length(bar.length().unwrap_or(0).max(trial.into()));
         bar.set_position(u64::from(trial) - 1);
         bar.set_message(names.join(" + "));
         if !std::io::stderr().is_terminal() {
@@ -100,7 +105,7 @@ fn print(outcome: &Outcome, out: &mut impl std::io::Write) -> std::io::Result<()
     writeln!(
         out,
         "{} trials in {:.0} min, {} devices, {} joins, {} calls repeated",
-        outcome.trials.trials,
+        outcome.made(),
         outcome.took.as_secs_f64() / 60.0,
         outcome.trials.devices,
         outcome.joins,
@@ -139,7 +144,7 @@ fn print(outcome: &Outcome, out: &mut impl std::io::Write) -> std::io::Result<()
         "{}",
         row("strange", outcome.verdict.strange(), effects)
     )?;
-    let trials = outcome.trials.trials as usize;
+    let trials = outcome.made();
     writeln!(out, "{}", row("presence", &outcome.wrong_presence, trials))?;
     let found = [
         outcome.verdict.lost(),

@@ -75,6 +75,7 @@ async fn a_dead_nodes_devices_are_back_in_half_a_minute() -> anyhow::Result<()> 
 async fn a_rolling_restart_under_load_loses_nothing() -> anyhow::Result<()> {
     let trials = Trials {
         trials: 3,
+        commands: 0,
         seed: rand::random(),
         devices: 9,
         pace: BRISK,

@@ -16,6 +16,7 @@ async fn faults_lose_double_and_invert_nothing() -> anyhow::Result<()> {
     println!("HUB_SEED={seed}");
     let trials = Trials {
         trials: TRIALS,
+        commands: 0,
         seed,
         devices: DEVICES,
         pace: BRISK,

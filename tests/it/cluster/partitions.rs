@@ -50,6 +50,7 @@ fn partial_partitions_lose_double_and_invert_nothing() -> anyhow::Result<()> {
         }
         let trials = Trials {
             trials: u32::try_from(cuts.len())?,
+            commands: 0,
             seed: rand::random(),
             devices: DEVICES,
             pace: CALM,

@@ -46,6 +46,8 @@ pub const CALM: Pace = Pace {
 pub struct Trials {
     /// Faults, one or two at a time.
     pub trials: u32,
+    /// Trials go on, up to [`LONGER_MAX`] times as many, until so many commands are accepted.
+    pub commands: u64,
     /// What they follow from.
     pub seed: u64,
     /// Devices, all members of one group.
@@ -81,15 +83,23 @@ pub struct Outcome {
     pub took: Duration,
 }
 
+/// How many times the trials asked for are made at most, where commands are still missing.
+pub const LONGER_MAX: u32 = 4;
+
 /// Runs them. `tell` hears of each trial before it begins.
 ///
 /// # Errors
 /// When the laboratory itself fails.
 pub async fn run(trials: Trials, tell: impl FnMut(u32, &[Fault])) -> anyhow::Result<Outcome> {
     let mut random = StdRng::seed_from_u64(trials.seed);
-    let drawn = (0..trials.trials).map(|_| draw(&mut random, trials.nodes, trials.devices));
-    let drawn = drawn.collect();
-    run_these(trials, drawn, tell).await
+    let (mut drawn, asked) = (0, trials.trials);
+    let (commands, nodes, devices) = (trials.commands, trials.nodes, trials.devices);
+    let next = |accepted| {
+        let goes_on = drawn < asked || (accepted < commands && drawn < LONGER_MAX * asked);
+        drawn += 1;
+        goes_on.then(|| draw(&mut random, nodes, devices))
+    };
+    run_each(trials, next, tell).await
 }
 
 /// The same with these faults, one group of them for each trial.
@@ -99,6 +109,16 @@ pub async fn run(trials: Trials, tell: impl FnMut(u32, &[Fault])) -> anyhow::Res
 pub async fn run_these(
     trials: Trials,
     drawn: Vec<Vec<Fault>>,
+    tell: impl FnMut(u32, &[Fault]),
+) -> anyhow::Result<Outcome> {
+    let mut drawn = drawn.into_iter();
+    run_each(trials, |_| drawn.next(), tell).await
+}
+
+/// `next` gives the faults of each trial, and is told how many commands are accepted so far.
+async fn run_each(
+    trials: Trials,
+    mut next: impl FnMut(u64) -> Option<Vec<Fault>>,
     mut tell: impl FnMut(u32, &[Fault]),
 ) -> anyhow::Result<Outcome> {
     let began = Instant::now();
@@ -119,7 +139,9 @@ pub async fn run_these(
     let writers = writers(&caller, &names, trials.pace, &mut random, &enough);
 
     let (mut faults, mut converged, mut wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
-    for (trial, drawn) in (1..).zip(drawn) {
+    let mut trial = 0;
+    while let Some(drawn) = next(caller.accepted()) {
+        trial += 1;
         tell(trial, &drawn);
         for fault in &drawn {
             *faults.entry(fault.name()).or_insert(0) += 1;
@@ -264,6 +286,12 @@ async fn present(cluster: &mut Cluster, node: usize, devices: usize) -> anyhow::
 }
 
 impl Outcome {
+    /// Trials that were made.
+    #[must_use]
+    pub fn made(&self) -> usize {
+        self.converged.len() + self.wrong_presence.len()
+    }
+
     /// Whether nothing was lost, doubled, inverted or wrong.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -280,7 +308,7 @@ impl Outcome {
             sorted.get(at).map_or(0, |took| took.as_millis() as u64)
         };
         json!({
-            "trials": self.trials.trials,
+            "trials": self.made(),
             "seed": self.trials.seed,
             "devices": self.trials.devices,
             "seconds": self.took.as_secs(),

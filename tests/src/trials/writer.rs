@@ -77,6 +77,7 @@ pub struct Caller {
     token: String,
     next: Arc<AtomicU64>,
     repeated: Arc<AtomicU64>,
+    accepted: Arc<AtomicU64>,
 }
 
 impl Caller {
@@ -92,12 +93,18 @@ impl Caller {
             token: token.to_owned(),
             next: Arc::default(),
             repeated: Arc::default(),
+            accepted: Arc::default(),
         })
     }
 
     /// Tries beyond the first, over all calls.
     pub fn repeated(&self) -> u64 {
         self.repeated.load(Relaxed)
+    }
+
+    /// Commands that were accepted, over all writers.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
     }
 
     /// Sets the target of [`GROUP`].
@@ -234,6 +241,7 @@ impl Writer {
             let body = self.body();
             let answer = self.caller.insist(Method::POST, &path, &body).await?;
             let command: Command = serde_json::from_slice(&answer)?;
+            self.caller.accepted.fetch_add(1, Relaxed);
             accepted.push(Accepted {
                 id: command.id,
                 channel,
