@@ -224,7 +224,7 @@ fn show(
         "certificate  {}\nkey          {}\nsha256       {}",
         certificate.display(),
         key.display(),
-        crate::identity::certificate::hex(&issued.sha256)
+        hex::encode(issued.sha256)
     )
     .map_err(PkiError::Output)
 }

@@ -110,7 +110,7 @@ impl KeyType for Key {
 /// A fresh secret as its file holds it.
 pub(crate) fn fresh_text() -> String {
     let bytes: [u8; SECRET_BYTES_MIN] = rand::random();
-    format!("{}\n", crate::identity::certificate::hex(&bytes))
+    format!("{}\n", hex::encode(bytes))
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

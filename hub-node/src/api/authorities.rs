@@ -47,7 +47,7 @@ pub async fn create_registration(
 ) -> Answer<(StatusCode, axum::Json<Registration>)> {
     let mut code = [0_u8; CODE_BYTES];
     rand::rng().fill_bytes(&mut code);
-    let code = super::view::hex(&code);
+    let code = hex::encode(code);
     let expires_at = state.now().saturating_add(REGISTRATION_TTL);
     let registration = records::Registration {
         org: scope.id(),

@@ -6,28 +6,10 @@ use hub_core::command::ExecutionState;
 use hub_proto::api as body;
 use serde_json::value::RawValue;
 
-/// Lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-}
-
 /// The 32 bytes of 64 hexadecimal digits of either case.
 pub(super) fn unhex32(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
     let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
+    hex::decode_to_slice(text, &mut bytes).ok()?;
     Some(bytes)
 }
 
@@ -153,7 +135,7 @@ impl From<row::Certificate> for body::Certificate {
     fn from(certificate: row::Certificate) -> Self {
         Self {
             id: certificate.id,
-            sha256: hex(&certificate.sha256),
+            sha256: hex::encode(certificate.sha256),
             serial: certificate.serial,
             authority_id: certificate.authority,
             not_before: certificate.not_before,
@@ -168,7 +150,7 @@ impl From<row::Authority> for body::Authority {
     fn from(authority: row::Authority) -> Self {
         Self {
             id: authority.id,
-            sha256: hex(&authority.sha256),
+            sha256: hex::encode(authority.sha256),
             subject: authority.subject,
             not_before: authority.not_before,
             not_after: authority.not_after,
@@ -206,7 +188,7 @@ impl From<row::FirmwareRecord> for body::Firmware {
             architecture: firmware.architecture,
             extra: firmware.extra,
             size: firmware.size,
-            sha256: hex(&firmware.sha256),
+            sha256: hex::encode(firmware.sha256),
             key_id: firmware.key,
             created_at: record.created_at,
         }
@@ -273,8 +255,8 @@ mod tests {
     #[test]
     fn digests_survive_text() {
         let digest: [u8; 32] = std::array::from_fn(|i| i as u8 * 8);
-        assert_eq!(unhex32(&hex(&digest)), Some(digest));
-        assert_eq!(unhex32(&hex(&digest).to_uppercase()), Some(digest));
+        assert_eq!(unhex32(&hex::encode(digest)), Some(digest));
+        assert_eq!(unhex32(&hex::encode(digest).to_uppercase()), Some(digest));
         assert_eq!(unhex32("+f"), None);
         assert_eq!(unhex32(&"g".repeat(64)), None);
     }

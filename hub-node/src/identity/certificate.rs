@@ -120,7 +120,7 @@ impl CertificateFacts {
         Ok(Self {
             sha256: Sha256::digest(der).into(),
             key_sha256: Sha256::digest(certificate.public_key().raw).into(),
-            serial: hex(serial),
+            serial: hex::encode(serial),
             not_before: moment(certificate.validity().not_before.timestamp()),
             not_after: moment(certificate.validity().not_after.timestamp()),
             name: proposed_name(&certificate, &dns_names),
@@ -151,18 +151,6 @@ impl CertificateFacts {
 /// Seconds since 1970 as a moment.
 fn moment(seconds: i64) -> Timestamp {
     Timestamp(seconds.saturating_mul(1_000_000))
-}
-
-/// Lower-case hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-    text
 }
 
 fn dns_names<'a>(certificate: &'a X509Certificate<'_>) -> Result<Vec<&'a str>, Unreadable> {

@@ -32,9 +32,27 @@ macro_rules! ids {
         )
     };
 }
+/// A whole number of an element of a [`list!`] whose elements are objects.
+macro_rules! number {
+    ($name:literal, $field:literal) => {
+        concat!("(", $name, ".value::json ->> '", $field, "')::bigint")
+    };
+}
+/// A text of such an element.
+macro_rules! text {
+    ($name:literal, $field:literal) => {
+        concat!("(", $name, ".value::json ->> '", $field, "')")
+    };
+}
+/// Bytes of such an element, which holds them as hexadecimal digits.
+macro_rules! bytes {
+    ($name:literal, $field:literal) => {
+        concat!("decode(", $name, ".value::json ->> '", $field, "', 'hex')")
+    };
+}
 /// A text that is read as JSON.
 macro_rules! json {
-    ($text:literal) => {
+    ($text:expr) => {
         concat!("(", $text, ")::json")
     };
 }

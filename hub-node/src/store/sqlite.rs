@@ -21,9 +21,27 @@ macro_rules! ids {
         list!($parameter, $name)
     };
 }
+/// A whole number of an element of a [`list!`] whose elements are objects.
+macro_rules! number {
+    ($name:literal, $field:literal) => {
+        concat!("CAST(", $name, ".value ->> '", $field, "' AS BIGINT)")
+    };
+}
+/// A text of such an element.
+macro_rules! text {
+    ($name:literal, $field:literal) => {
+        concat!("(", $name, ".value ->> '", $field, "')")
+    };
+}
+/// Bytes of such an element, which holds them as hexadecimal digits.
+macro_rules! bytes {
+    ($name:literal, $field:literal) => {
+        concat!("unhex(", $name, ".value ->> '", $field, "')")
+    };
+}
 /// A text that is read as JSON.
 macro_rules! json {
-    ($text:literal) => {
+    ($text:expr) => {
         $text
     };
 }

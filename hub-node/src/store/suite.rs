@@ -3,6 +3,7 @@
 //! Each check is a function over `&dyn Store` on an empty database; [`store_suite!`] makes a test of each for one
 //! implementation. An implementation is named by a future that opens a store on something fresh.
 
+pub(super) mod batch;
 pub(super) mod commands;
 pub(super) mod concurrency;
 pub(super) mod delivery;
@@ -56,6 +57,7 @@ macro_rules! whole_store_suite {
                 pins_decide_who_a_certificate_is, revocations_show_in_order, codes_work_once, authorities_are_found_by_name_or_key,
                 provisioning_makes_and_renews, quota_holds_in_a_race, keys_stay_in_their_org,
             }
+            batch::{a_batch_is_its_writes_one_by_one}
             fleet::{
                 firmware_reads_back, targets_have_a_precedence, firmware_is_deleted_when_free, removed_keys_leave_their_firmware,
                 deleted_devices_leave_a_last_change,

@@ -9,7 +9,6 @@ use hub_proto::id::{ConnGen, DeviceId};
 
 use super::failure::{found, store_failure};
 use super::nodes;
-use super::sessions::{Fence, fence};
 use crate::store::StoreResult;
 use crate::store::delivery::{Attach, Contest, DeviceOutcome};
 
@@ -53,9 +52,6 @@ pub(super) async fn alive(
     generation: ConnGen,
     now: i64,
 ) -> StoreResult<DeviceOutcome> {
-    if let Fence::Stop(stop) = fence(db, device, generation).await? {
-        return Ok(stop.into());
-    }
     sqlx::query("UPDATE device SET proved_gen = $2, proved_at = $3 WHERE id = $1")
         .bind(device.0)
         .bind(generation.0)

@@ -4,17 +4,16 @@
 //! with it: then the batch is written again with a savepoint around each. A failure of the database itself fails the whole call.
 
 use async_trait::async_trait;
-use hub_core::level::Standing;
+use hub_core::level::{Level, Standing};
 use hub_core::limits::DEVICE_WRITES_MAX;
 use hub_proto::id::{ChannelId, DeviceId, Epoch, GroupId, Seq};
 use hub_proto::time::Timestamp;
 use sqlx::Connection;
 
-use super::failure::store_failure;
-use super::{
-    Backend, Db, commit, contests, due, engine, groups, level, members, offers, reports, sessions,
-    updates,
-};
+use super::batch::{self, device_of};
+use super::failure::{damaged, store_failure};
+use super::level::Holder;
+use super::{Backend, Db, commit, due, engine, groups, level, members};
 use crate::store::delivery::{
     Change, DeviceOutcome, DeviceWrite, GroupChanges, Left, Mark, Reconciled,
 };
@@ -59,7 +58,13 @@ impl DeliveryStore for Backend {
         now: Timestamp,
     ) -> StoreResult<Reconciled> {
         let mut tx = self.read().await?;
-        reconciled(&mut tx, device, certificate, now).await
+        let holder = Holder {
+            device,
+            certificate,
+            at: now,
+        };
+        let mut read = reconciled(&mut tx, &[holder]).await?;
+        read.pop().ok_or_else(|| damaged("device"))
     }
 
     async fn group_changes(
@@ -108,10 +113,7 @@ impl DeliveryStore for Backend {
 async fn together(store: &Backend, writes: &[&DeviceWrite]) -> StoreResult<Vec<DeviceOutcome>> {
     let mut tx = store.write().await?;
     let now = engine::clock(&mut tx).await?;
-    let mut outcomes = Vec::with_capacity(writes.len());
-    for write in writes {
-        outcomes.push(apply(&mut tx, write, now).await?);
-    }
+    let outcomes = batch::apply(&mut tx, writes, now).await?;
     commit(tx).await?;
     Ok(outcomes)
 }
@@ -131,10 +133,10 @@ async fn one_by_one(store: &Backend, writes: &[&DeviceWrite]) -> StoreResult<Vec
 /// Carries out one write behind a savepoint.
 async fn alone(db: &mut Db, write: &DeviceWrite, now: i64) -> StoreResult<DeviceOutcome> {
     let mut savepoint = db.begin().await.map_err(store_failure)?;
-    match apply(&mut savepoint, write, now).await {
-        Ok(outcome) => {
+    match batch::apply(&mut savepoint, &[write], now).await {
+        Ok(outcomes) => {
             savepoint.commit().await.map_err(store_failure)?;
-            Ok(outcome)
+            Ok(outcomes.into_iter().next().unwrap_or(DeviceOutcome::Failed))
         }
         Err(error @ (StoreError::Unavailable(_) | StoreError::Busy(_))) => Err(error),
         Err(
@@ -154,72 +156,22 @@ async fn alone(db: &mut Db, write: &DeviceWrite, now: i64) -> StoreResult<Device
     }
 }
 
-async fn apply(db: &mut Db, write: &DeviceWrite, now: i64) -> StoreResult<DeviceOutcome> {
-    match write {
-        DeviceWrite::Attach(join) => sessions::attach(db, join, now).await,
-        DeviceWrite::Alive { device, generation } => {
-            contests::alive(db, *device, *generation, now).await
-        }
-        DeviceWrite::Detach {
-            device,
-            generation,
-            at,
-        } => sessions::detach(db, *device, *generation, *at).await,
-        DeviceWrite::Update {
-            device,
-            generation,
-            report,
-            at,
-        } => updates::report(db, *device, *generation, report, *at).await,
-        DeviceWrite::Claim {
-            device,
-            generation,
-            commands,
-            at,
-        } => reports::claim(db, *device, *generation, commands, *at).await,
-        DeviceWrite::Execution {
-            device,
-            generation,
-            report,
-            at,
-        } => reports::execution(db, *device, *generation, report, *at).await,
-        DeviceWrite::Offered {
-            device,
-            generation,
-            channel,
-            revision,
-            at,
-        } => offers::offered(db, *device, *generation, (*channel, *revision), *at).await,
-    }
-}
-
-fn device_of(write: &DeviceWrite) -> DeviceId {
-    match write {
-        DeviceWrite::Attach(join) => join.device,
-        DeviceWrite::Detach { device, .. }
-        | DeviceWrite::Alive { device, .. }
-        | DeviceWrite::Update { device, .. }
-        | DeviceWrite::Claim { device, .. }
-        | DeviceWrite::Execution { device, .. }
-        | DeviceWrite::Offered { device, .. } => *device,
-    }
-}
-
-/// Everything a device lacks; nothing for one that may not be here.
-pub(super) async fn reconciled(
-    db: &mut Db,
-    device: DeviceId,
-    certificate: [u8; 32],
-    now: Timestamp,
-) -> StoreResult<Reconciled> {
-    let level = level::level(db, device, certificate, now).await?;
-    let (pending, more) = match level.standing {
-        Standing::Active => due::due_to_device(db, device, now).await?,
-        Standing::Refused(_) => (Vec::new(), false),
+/// Everything each of these devices lacks, in their order; nothing for one that may not be here.
+pub(super) async fn reconciled(db: &mut Db, holders: &[Holder]) -> StoreResult<Vec<Reconciled>> {
+    let levels = level::levels(db, holders).await?;
+    let here = |(holder, level): (&Holder, &Level)| match level.standing {
+        Standing::Active => Some((holder.device, holder.at)),
+        Standing::Refused(_) => None,
     };
-    Ok(Reconciled {
-        level,
-        pending,
-        more,
-    })
+    let here: Vec<_> = holders.iter().zip(&levels).filter_map(here).collect();
+    let mut due = due::due_to_devices(db, &here).await?;
+    let lacking = holders.iter().zip(levels).map(|(holder, level)| {
+        let (pending, more) = due.remove(&holder.device).unwrap_or_default();
+        Reconciled {
+            level,
+            pending,
+            more,
+        }
+    });
+    Ok(lacking.collect())
 }

@@ -3,17 +3,20 @@
 //! Owns the rule of the exact audience (`from_seq < seq <= to_seq`, ended memberships included) and of what is over:
 //! delivered, cancelled or expired. The cursor only says where not to look again; it decides nothing.
 
+use std::collections::HashMap;
+
 use super::Db;
 use hub_core::command::PendingCommand;
 use hub_core::limits::UNACKED_COMMANDS_MAX;
 use hub_proto::id::{ChannelId, CommandId, DeviceId, Seq};
 use hub_proto::time::Timestamp;
+
 use uuid::Uuid;
 
 use super::channels::channel;
 use super::executions::state_of;
 use super::failure::{damaged, store_failure};
-use super::rows::time;
+use super::rows::{json_list, time};
 use crate::store::StoreResult;
 
 #[derive(sqlx::FromRow)]
@@ -25,6 +28,13 @@ struct DueRow {
     args: String,
     expires_at: i64,
     state: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct DeviceDueRow {
+    device: i64,
+    #[sqlx(flatten)]
+    due: DueRow,
 }
 
 /// A stored command id.
@@ -46,33 +56,50 @@ fn pending_of(row: DueRow) -> StoreResult<PendingCommand> {
     })
 }
 
-/// What a device is owed over its own channel and those of its groups, and whether there is more than fits. Inside a channel the
-/// order is that of the channel; over all channels the oldest come first, or what a device was sent and the store could not note
-/// would wait behind newer commands until the device no longer knows it.
-pub(super) async fn due_to_device(
+/// What each device is owed over its own channel and those of its groups, and whether there is more than fits; nothing for one that
+/// is owed nothing. Inside a channel the order is that of the channel; over all channels the oldest come first, or what a device
+/// was sent and the store could not note would wait behind newer commands until the device no longer knows it.
+pub(super) async fn due_to_devices(
     db: &mut Db,
-    device: DeviceId,
-    now: Timestamp,
-) -> StoreResult<(Vec<PendingCommand>, bool)> {
+    devices: &[(DeviceId, Timestamp)],
+) -> StoreResult<HashMap<DeviceId, (Vec<PendingCommand>, bool)>> {
+    if devices.is_empty() {
+        return Ok(HashMap::new());
+    }
     // the unary plus keeps the planner on (ch, expires_at): what expired is then never walked over
-    let rows: Vec<DueRow> = sqlx::query_as(
-        "SELECT c.id, c.ch, c.seq, c.name, c.args, c.expires_at, coalesce(e.state, 0) AS state \
-         FROM (SELECT 'd:' || $1 AS ch, CAST(0 AS BIGINT) AS from_seq, CAST(NULL AS BIGINT) AS to_seq \
-           UNION ALL SELECT 'g:' || m.group_id, m.from_seq, m.to_seq FROM member m WHERE m.device_id = $1) a \
-         JOIN command c ON c.ch = a.ch AND c.cancelled_at IS NULL AND c.expires_at > $2 \
-           AND +c.seq > a.from_seq AND (a.to_seq IS NULL OR +c.seq <= a.to_seq) \
-         LEFT JOIN cursor k ON k.device_id = $1 AND k.ch = a.ch \
-         LEFT JOIN execution e ON e.command_id = c.id AND e.device_id = $1 \
-         WHERE c.seq > coalesce(k.acked_seq, 0) AND coalesce(e.state, 0) < 2 \
-         ORDER BY max(c.created_at) OVER (PARTITION BY c.ch ORDER BY c.seq), c.ch, c.seq LIMIT $3",
-    )
-    .bind(device.0)
-    .bind(now.as_micros())
+    let rows: Vec<DeviceDueRow> = sqlx::query_as(concat!(
+        "WITH asked AS (SELECT ", number!("item", "d"), " AS device, ", number!("item", "t"), " AS now \
+           FROM ", list!("$1", "item"), "), \
+         owed AS (SELECT a.device, c.id, c.ch, c.seq, c.name, c.args, c.expires_at, coalesce(e.state, 0) AS state, \
+           max(c.created_at) OVER (PARTITION BY a.device, c.ch ORDER BY c.seq) AS age \
+           FROM (SELECT device, now, 'd:' || device AS ch, CAST(0 AS BIGINT) AS from_seq, CAST(NULL AS BIGINT) AS to_seq \
+             FROM asked UNION ALL SELECT q.device, q.now, 'g:' || m.group_id, m.from_seq, m.to_seq \
+             FROM asked q JOIN member m ON m.device_id = q.device) a \
+           JOIN command c ON c.ch = a.ch AND c.cancelled_at IS NULL AND c.expires_at > a.now \
+             AND +c.seq > a.from_seq AND (a.to_seq IS NULL OR +c.seq <= a.to_seq) \
+           LEFT JOIN cursor k ON k.device_id = a.device AND k.ch = a.ch \
+           LEFT JOIN execution e ON e.command_id = c.id AND e.device_id = a.device \
+           WHERE c.seq > coalesce(k.acked_seq, 0) AND coalesce(e.state, 0) < 2), \
+         placed AS (SELECT owed.*, row_number() OVER (PARTITION BY device ORDER BY age, ch, seq) AS place FROM owed) \
+         SELECT * FROM placed WHERE place <= $2 ORDER BY device, place",
+    ))
+    .bind(json_list(&asked(devices)))
     .bind(one_more(UNACKED_COMMANDS_MAX))
     .fetch_all(db)
     .await
     .map_err(store_failure)?;
-    cut(rows, UNACKED_COMMANDS_MAX)
+    let mut by_device: HashMap<DeviceId, Vec<DueRow>> = HashMap::new();
+    for row in rows {
+        let device = DeviceId(row.device);
+        by_device.entry(device).or_default().push(row.due);
+    }
+    let cut = |(device, rows)| Ok((device, cut(rows, UNACKED_COMMANDS_MAX)?));
+    by_device.into_iter().map(cut).collect()
+}
+
+fn asked(devices: &[(DeviceId, Timestamp)]) -> Vec<serde_json::Value> {
+    let asked = |(device, now): &(DeviceId, Timestamp)| serde_json::json!({"d": device.0, "t": now.as_micros()});
+    devices.iter().map(asked).collect()
 }
 
 /// Live commands of a group's channel above a position, oldest first.
@@ -97,35 +124,40 @@ pub(super) async fn due_in_group(
     cut(rows, limit)
 }
 
-/// Moves a device's cursor in a channel up to just before the first command it is still owed, or to the head.
-pub(super) async fn advance_cursor(
-    db: &mut Db,
-    org: i64,
-    device: DeviceId,
-    ch: &str,
-    now: Timestamp,
-) -> StoreResult<()> {
+/// Moves cursors of devices up to just before the first command that is still owed in the channel, or to its head.
+pub(super) async fn advance_cursors(db: &mut Db, cursors: &[Cursor<'_>]) -> StoreResult<()> {
     // the unary plus keeps the planner from walking over the group's members
-    sqlx::query(
+    sqlx::query(concat!(
         "INSERT INTO cursor (org_id, device_id, ch, acked_seq) \
-         SELECT $1, $2, h.ch, coalesce((SELECT min(c.seq) - 1 FROM command c \
-           LEFT JOIN execution e ON e.command_id = c.id AND e.device_id = $2 \
-           WHERE c.ch = h.ch AND c.cancelled_at IS NULL AND c.expires_at > $4 AND coalesce(e.state, 0) < 2 \
-           AND +c.seq > coalesce((SELECT k.acked_seq FROM cursor k WHERE k.device_id = $2 AND k.ch = h.ch), 0) \
-           AND (c.device_id = $2 OR EXISTS (SELECT 1 FROM member m WHERE +m.group_id = c.group_id AND m.device_id = $2 \
-             AND m.from_seq < c.seq AND (m.to_seq IS NULL OR c.seq <= m.to_seq)))), h.seq) \
-         FROM channel_head h WHERE h.ch = $3 \
+         SELECT r.org, r.device, h.ch, coalesce((SELECT min(c.seq) - 1 FROM command c \
+           LEFT JOIN execution e ON e.command_id = c.id AND e.device_id = r.device \
+           WHERE c.ch = h.ch AND c.cancelled_at IS NULL AND c.expires_at > r.now AND coalesce(e.state, 0) < 2 \
+           AND +c.seq > coalesce((SELECT k.acked_seq FROM cursor k WHERE k.device_id = r.device AND k.ch = h.ch), 0) \
+           AND (c.device_id = r.device OR EXISTS (SELECT 1 FROM member m WHERE +m.group_id = c.group_id \
+             AND m.device_id = r.device AND m.from_seq < c.seq AND (m.to_seq IS NULL OR c.seq <= m.to_seq)))), h.seq) \
+         FROM (SELECT ", number!("item", "o"), " AS org, ", number!("item", "d"), " AS device, ", text!("item", "ch"), " AS ch, ",
+           number!("item", "t"), " AS now FROM ", list!("$1", "item"), ") r \
+         JOIN channel_head h ON h.ch = r.ch WHERE true \
          ON CONFLICT (device_id, ch) DO UPDATE SET acked_seq = excluded.acked_seq \
          WHERE excluded.acked_seq > cursor.acked_seq",
-    )
-    .bind(org)
-    .bind(device.0)
-    .bind(ch)
-    .bind(now.as_micros())
+    ))
+    .bind(json_list(cursors))
     .execute(db)
     .await
     .map_err(store_failure)?;
     Ok(())
+}
+
+/// A device's place in a channel, to be moved.
+#[derive(serde::Serialize)]
+pub(super) struct Cursor<'a> {
+    #[serde(rename = "o")]
+    pub(super) org: i64,
+    #[serde(rename = "d")]
+    pub(super) device: i64,
+    pub(super) ch: &'a str,
+    #[serde(rename = "t")]
+    pub(super) now: i64,
 }
 
 /// One row more than fits tells whether there are more.

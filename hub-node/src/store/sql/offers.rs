@@ -2,11 +2,10 @@
 
 use super::Db;
 use hub_core::level::Offers;
-use hub_proto::id::{ChannelId, ConnGen, DeviceId, Seq};
+use hub_proto::id::{ChannelId, DeviceId, Seq};
 use hub_proto::time::Timestamp;
 
 use super::failure::{damaged, store_failure};
-use super::sessions::{Fence, fence};
 use crate::store::StoreResult;
 use crate::store::delivery::DeviceOutcome;
 
@@ -43,13 +42,9 @@ impl OffersRow {
 pub(super) async fn offered(
     db: &mut Db,
     device: DeviceId,
-    generation: ConnGen,
     (channel, revision): (ChannelId, Seq),
     at: Timestamp,
 ) -> StoreResult<DeviceOutcome> {
-    if let Fence::Stop(stop) = fence(db, device, generation).await? {
-        return Ok(stop.into());
-    }
     sqlx::query(
         "UPDATE device SET offer_count = CASE WHEN offer_ch = $2 AND offer_revision = $3 THEN offer_count + 1 ELSE 1 END, \
          offer_ch = $2, offer_revision = $3, offer_at = $4 WHERE id = $1",

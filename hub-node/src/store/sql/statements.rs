@@ -3,7 +3,7 @@
 //! This directory is compiled once for each database, as a part of [`super::sqlite`](crate::store::sqlite) and of
 //! [`super::postgres`](crate::store::postgres). What differs between the two is all in those modules: the connection type, pools and
 //! transactions, and an `engine` with the statements that only one of them understands; inside statements, the macros
-//! `list!`, `json!`, `place!` and `locked!` that they define.
+//! `list!`, `json!`, `locked!` and others that they define.
 //!
 //! Rules that hold for every statement here: types are TEXT, BIGINT and bytes; parameters are `$1`; an integer constant that is
 //! read back is cast. A transaction that decides something about a device's commands first locks the device, and one of an
@@ -12,6 +12,7 @@
 mod anchors;
 mod audience;
 mod authorities;
+mod batch;
 mod certificates;
 mod channels;
 mod clock;
@@ -31,6 +32,7 @@ mod lookup;
 mod members;
 mod nodes;
 mod offers;
+mod owners;
 mod paging;
 mod provision;
 mod reports;

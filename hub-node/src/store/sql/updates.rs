@@ -16,7 +16,6 @@ use crate::store::delivery::{DeviceOutcome, UpdateReport};
 
 #[derive(sqlx::FromRow)]
 struct UpdateRow {
-    conn_gen: i64,
     update_status: Option<String>,
     update_progress: Option<i64>,
     update_at: Option<i64>,
@@ -30,10 +29,9 @@ pub(super) async fn report(
     report: &UpdateReport,
     at: Timestamp,
 ) -> StoreResult<DeviceOutcome> {
-    let row: Option<UpdateRow> = sqlx::query_as(concat!(
-        "SELECT conn_gen, update_status, update_progress, update_at, update_gen FROM device WHERE id = $1",
-        locked!()
-    ))
+    let row: Option<UpdateRow> = sqlx::query_as(
+        "SELECT update_status, update_progress, update_at, update_gen FROM device WHERE id = $1",
+    )
     .bind(device.0)
     .fetch_optional(&mut *db)
     .await
@@ -41,9 +39,6 @@ pub(super) async fn report(
     let Some(row) = row else {
         return Ok(DeviceOutcome::NotFound);
     };
-    if row.conn_gen != generation.0 {
-        return Ok(DeviceOutcome::Fenced);
-    }
     if stale(&row, generation, report, at) {
         return Ok(DeviceOutcome::Done);
     }
@@ -108,7 +103,6 @@ mod tests {
 
     fn row(status: &str, progress: Option<i64>) -> UpdateRow {
         UpdateRow {
-            conn_gen: 7,
             update_status: Some(status.to_owned()),
             update_progress: progress,
             update_at: Some(100),
