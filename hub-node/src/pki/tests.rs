@@ -40,7 +40,7 @@ fn an_authority_and_its_device_pass_the_hubs_own_checks() {
     let authority =
         check_authority(&read("ca.pem"), &read("code-proof.pem"), "abc123", now()).unwrap();
     let pinned = read_device_certificate(&read("unit-1.pem"), now()).unwrap();
-    assert!(said.contains(&hex::encode(&pinned.sha256)), "{said}");
+    assert!(said.contains(&hex::encode(pinned.sha256)), "{said}");
 
     let leaf = CertificateDer::from_pem_slice(read("unit-1.pem").as_bytes()).unwrap();
     let presented = Presented::read(&leaf, &[]).unwrap();

@@ -138,7 +138,12 @@ impl Stage {
                 )
             }
             DeviceOutcome::Contested(contest) => format!("contested {:?}", contest.generation),
-            other => format!("{other:?}"),
+            other @ (DeviceOutcome::Duplicate
+            | DeviceOutcome::Done
+            | DeviceOutcome::Claimed(_)
+            | DeviceOutcome::Fenced
+            | DeviceOutcome::NotFound
+            | DeviceOutcome::Failed) => format!("{other:?}"),
         }
     }
 }
