@@ -217,12 +217,10 @@ pub const ANCHORS_MAX: usize = 4;
 pub const ANCHOR_READS_MAX: usize = 8;
 /// The store must say who holds a certificate within this time.
 pub const VERDICT_MAX: Duration = Duration::from_secs(2);
-/// Handshakes that wait for the store at a time; each holds a thread. More are told to come back.
-pub const VERDICT_LOOKUPS_MAX: usize = 128;
-/// Verdicts kept between a handshake and the check right after it.
-pub const RECENT_VERDICTS_MAX: usize = 4096;
-/// A verdict older than this is read again.
-pub const RECENT_VERDICT_TTL: Duration = Duration::from_secs(2);
+/// Certificates looked up in one read.
+pub const LOOKUPS_MAX: usize = 128;
+/// Certificates that wait to be looked up; more handshakes wait for a place.
+pub const LOOKUPS_QUEUED_MAX: usize = 1024;
 /// A TLS session key for tickets makes tickets for this long and accepts them for twice as long.
 pub const TICKET_KEY_LIFETIME: Duration = Duration::from_secs(6 * 3600);
 /// Bytes of a certificate's serial number; the bound of RFC 5280.

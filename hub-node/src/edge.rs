@@ -7,6 +7,7 @@ pub mod tls_stream;
 
 pub(crate) mod download;
 pub(crate) mod frame_meter;
+pub(crate) mod judge;
 pub(crate) mod listener;
 pub(crate) mod proxy;
 pub(crate) mod range;

@@ -1,8 +1,8 @@
 //! Who a device is: from the certificate it proved to hold, and from nothing else.
 //!
-//! [`verifier`] gives the verdict inside the TLS handshake, [`admission`] gives it again after every handshake
-//! (a resumed one skips the first), and both ask [`verdicts`], the one place that knows the rules. An unknown
-//! certificate is judged by [`path`] against the authorities that tenants registered through [`registration`].
+//! [`verifier`] looks at the certificate inside the TLS handshake; [`verdicts`], the one place that knows the rules, judges it before the
+//! handshake's last bytes go out, and after a resumed one as well; [`admission`] lets its holder in. An unknown certificate is judged by
+//! [`path`] against the authorities that tenants registered through [`registration`].
 
 pub mod admission;
 pub mod certificate;
@@ -12,7 +12,7 @@ pub mod registration;
 pub mod verdicts;
 pub mod verifier;
 
-mod recent;
+mod lookups;
 #[cfg(test)]
 pub(crate) mod specimen;
 mod trusted;

@@ -154,9 +154,9 @@ pub trait TenantStore {
 /// Certificates, authorities and the verdict on an identity.
 #[async_trait]
 pub trait IdentityStore {
-    /// Who holds the certificate with this SHA-256, and may it connect? One read; `None` when it is not pinned.
-    /// Dates are the caller's to check.
-    async fn identity(&self, sha256: [u8; 32]) -> StoreResult<Option<Identity>>;
+    /// Who holds each of the certificates with these SHA-256, and may it connect? One read; one that is not pinned is left
+    /// out. Dates are the caller's to check.
+    async fn identities(&self, certificates: Vec<[u8; 32]>) -> StoreResult<Vec<Identity>>;
     /// Registered authorities of all orgs that could have signed a certificate with this authority key id (or,
     /// without one, this raw DER issuer name). At most `limit`, active ones first. Revoked ones are included and marked.
     async fn anchors(

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hub_core::admission::Admission;
+use hub_core::level::Refusal;
 use hub_core::limits::ADMISSION_WAIT_MAX;
 use hub_core::limits::{KERNEL_UNSENT_BYTES_MAX, SOCKETS_MAX, TLS_HANDSHAKE_MAX};
 use rustls::ServerConfig;
@@ -21,13 +22,16 @@ use tracing::{debug, info, warn};
 
 use super::download::DownloadService;
 use super::head::{Answer, HeadKind, HeadPolicy, Upgrade, accept, read_head};
+use super::judge::{Judged, judge};
 use super::prefixed::Prefixed;
 use super::proxy::ProxySources;
 use super::tls_stream::TlsStream;
 use crate::actors::device_socket::Arguments;
 use crate::actors::sockets::SocketSupervisors;
 use crate::context::{Context, wall_clock};
+use crate::identity::admission::Denied;
 use crate::identity::verdicts::Verdicts;
+use crate::store::records::Identity;
 
 /// Pause after `accept` failed, which happens when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -157,20 +161,24 @@ impl Edge {
             self.admission.take();
         }
         let handshake = TlsStream::accept(self.tls.clone(), stream);
-        let mut stream = match timeout(TLS_HANDSHAKE_MAX, handshake).await {
-            Ok(Ok(stream)) => stream,
+        let opening = match timeout(TLS_HANDSHAKE_MAX, handshake).await {
+            Ok(Ok(opening)) => opening,
             Ok(Err(error)) => return debug!(%remote, %error, "TLS handshake refused"),
             Err(_) => return debug!(%remote, "TLS handshake took too long"),
+        };
+        let Some((mut stream, judged)) = judge(opening, &self.verdicts, wall_clock()).await else {
+            return debug!(%remote, "refused in the handshake, or gone");
         };
         let head = read_head(&mut stream, &self.policy).await;
         match &head.kind {
             HeadKind::Upgrade(upgrade) => {
-                self.upgrade(stream, upgrade, head.rest().to_vec(), remote, permit)
+                let early = head.rest().to_vec();
+                self.upgrade(stream, judged, upgrade, early, remote, permit)
                     .await
             }
             HeadKind::Download => {
                 drop(permit);
-                self.download(Prefixed::new(head.replay(), stream), remote)
+                self.download(Prefixed::new(head.replay(), stream), judged, remote)
                     .await;
             }
             HeadKind::Refuse(answer) => refuse(&mut stream, answer, remote).await,
@@ -181,15 +189,18 @@ impl Edge {
     async fn upgrade(
         &self,
         mut stream: TlsStream,
+        judged: Judged,
         upgrade: &Upgrade,
         early: Vec<u8>,
         remote: SocketAddr,
         permit: Option<OwnedSemaphorePermit>,
     ) {
-        // Resumption skips the verifier, so every connection is judged here once more.
-        let peer = stream.peer_certificates().map(<[_]>::to_vec);
-        let identity = match self.verdicts.admit(peer.as_deref(), wall_clock()).await {
-            Ok(identity) => identity,
+        let identity = match self.admit(&stream, judged).await {
+            Ok(Some(identity)) => identity,
+            Ok(None) => {
+                let denied = Denied::Refused(Refusal::NoCertificate);
+                return refuse(&mut stream, &Answer::denied(&denied), remote).await;
+            }
             Err(denied) => return refuse(&mut stream, &Answer::denied(&denied), remote).await,
         };
         if self.context.sockets.len() >= SOCKETS_MAX as u64 {
@@ -220,22 +231,26 @@ impl Edge {
     }
 
     /// Who downloads needs no certificate, but one that is shown must be the link's own device's.
-    async fn download(&self, mut stream: Prefixed<TlsStream>, remote: SocketAddr) {
-        let certificates = stream.get_ref().peer_certificates().map(<[_]>::to_vec);
-        let peer = match certificates {
-            None => None,
-            Some(certificates) => {
-                match self.verdicts.admit(Some(&certificates), wall_clock()).await {
-                    Ok(identity) => Some((identity.org, identity.device)),
-                    Err(denied) => {
-                        return refuse(&mut stream, &Answer::denied(&denied), remote).await;
-                    }
-                }
-            }
+    async fn download(&self, mut stream: Prefixed<TlsStream>, judged: Judged, remote: SocketAddr) {
+        let peer = match self.admit(stream.get_ref(), judged).await {
+            Ok(identity) => identity.map(|identity| (identity.org, identity.device)),
+            Err(denied) => return refuse(&mut stream, &Answer::denied(&denied), remote).await,
         };
         if let Err(error) = self.downloads.clone().serve_connection(stream, peer).await {
             debug!(%remote, %error, "download ended early");
         }
+    }
+
+    /// Who the peer is; nobody when it presented no certificate.
+    async fn admit(&self, stream: &TlsStream, judged: Judged) -> Result<Option<Identity>, Denied> {
+        let Some(caller) = judged? else {
+            return Ok(None);
+        };
+        let chain = stream.peer_certificates().unwrap_or_default();
+        self.verdicts
+            .admit(caller, chain, wall_clock())
+            .await
+            .map(Some)
     }
 }
 

@@ -1,6 +1,6 @@
 //! TLS of the device port: 1.3 and 1.2, one server certificate that can be replaced while running, and session
-//! tickets that every node of the cluster opens ([`tickets`](super::tickets)). A resumed session brings its client certificate back from the
-//! ticket without asking the verifier, so whoever accepts it must ask again; no early data is ever taken.
+//! tickets that every node of the cluster opens ([`tickets`](super::tickets)). Whose a client certificate is, presented or brought back
+//! from a ticket, is not decided here: whoever accepts a connection must ask; no early data is ever taken.
 //!
 //! Missing and unknown server names get the one certificate there is: older devices send an address or nothing.
 
@@ -103,6 +103,8 @@ impl DeviceTls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = TICKETS_PER_HANDSHAKE;
         config.max_early_data_size = 0;
+        // For the alert that refuses a peer whose handshake was all right.
+        config.enable_secret_extraction = true;
         Ok(Self {
             config: Arc::new(config),
             certificate,

@@ -7,6 +7,10 @@
 //! It exists because the buffered connection of the TLS library keeps 4 KiB for reading as long as it lives, a third of what an idle
 //! device may cost.
 
+mod opening;
+
+pub use opening::Opening;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
@@ -98,11 +102,11 @@ impl fmt::Debug for TlsStream {
 }
 
 impl TlsStream {
-    /// Makes the handshake.
+    /// Makes the handshake but for its last bytes, so that there is time to judge who the peer is.
     ///
     /// # Errors
     /// The connection's, and whatever the handshake was refused for; then the peer was sent the alert.
-    pub async fn accept(config: Arc<ServerConfig>, tcp: TcpStream) -> io::Result<Self> {
+    pub async fn accept(config: Arc<ServerConfig>, tcp: TcpStream) -> io::Result<Opening> {
         let tls = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         let mut stream = Self {
             tcp,
@@ -115,15 +119,16 @@ impl TlsStream {
             broken: false,
         };
         let mut input = Vec::new();
-        let result = stream.handshake(&mut input).await;
-        // The alert, or the tickets.
-        let flushed = std::future::poll_fn(|cx| stream.poll_outgoing(cx)).await;
-        result.and(flushed)?;
+        if let Err(error) = stream.handshake(&mut input).await {
+            // The alert.
+            std::future::poll_fn(|cx| stream.poll_outgoing(cx)).await?;
+            return Err(error);
+        }
         if input.len() >= RECORD_MAX {
             return Err(io::Error::other("record too large"));
         }
         stream.incoming = input.as_slice().to_vec();
-        Ok(stream)
+        Ok(Opening(stream))
     }
 
     async fn handshake(&mut self, input: &mut Vec<u8>) -> io::Result<()> {
@@ -132,6 +137,9 @@ impl TlsStream {
             let (used, step) = self.process(input, |bytes| early.push(bytes))?;
             input.drain(..used);
             self.plaintext.push(early.rest());
+            if matches!(step, Step::Established) {
+                return Ok(());
+            }
             std::future::poll_fn(|cx| self.poll_outgoing(cx)).await?;
             match step {
                 Step::Established => return Ok(()),

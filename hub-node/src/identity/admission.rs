@@ -1,5 +1,5 @@
-//! Who comes in, decided after every handshake. A resumed session never asks the verifier, so its certificate
-//! is judged here again: dates, revocation, the authority. A newcomer is provisioned at its first use.
+//! Who comes in, decided for every connection, resumed or not: dates, revocation, the authority. A newcomer is provisioned when it
+//! asks for a socket.
 
 use hub_core::level::Refusal;
 use hub_proto::time::Timestamp;
@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use super::certificate::CertificateFacts;
 use super::fault::{CertificateFault, reason};
 use super::path::Presented;
-use super::verdicts::{Verdict, Verdicts};
+use super::verdicts::{Since, Verdict, Verdicts};
 use crate::store::StoreError;
 use crate::store::records::{Identity, NewCertificate, Provision};
 
@@ -38,40 +38,69 @@ impl From<StoreError> for Denied {
     }
 }
 
+/// The holder of a certificate that was judged, and for whom nothing was done yet.
+#[derive(Debug)]
+pub struct Caller {
+    verdict: Verdict,
+    facts: CertificateFacts,
+    since: Since,
+}
+
 impl Verdicts {
-    /// Decides who holds the other end of a TLS session. `peer` is what the session says about its client
-    /// certificates; `now` is the wall clock.
+    /// Judges who holds the other end of a TLS session; `peer` is the chain the client presented, `now` the wall clock.
+    ///
+    /// # Errors
+    /// Why the certificate is not accepted.
+    pub async fn identify(
+        &self,
+        peer: &[CertificateDer<'_>],
+        now: Timestamp,
+    ) -> Result<Caller, CertificateFault> {
+        let (leaf, intermediates) = peer.split_first().ok_or(CertificateFault::Malformed)?;
+        let presented = Presented::read(leaf, intermediates)?;
+        let since = self.since();
+        let verdict = self.give(&presented, now).await?;
+        let facts = presented.facts;
+        Ok(Caller {
+            verdict,
+            facts,
+            since,
+        })
+    }
+
+    /// Lets a caller in: judged again if anything was revoked since, and provisioned when it is new.
     ///
     /// # Errors
     /// [`Denied::Refused`] with the reason, [`Denied::Unavailable`] when the store cannot say.
     pub async fn admit(
         &self,
-        peer: Option<&[CertificateDer<'_>]>,
+        caller: Caller,
+        peer: &[CertificateDer<'_>],
         now: Timestamp,
     ) -> Result<Identity, Denied> {
-        let Some((leaf, intermediates)) = peer.and_then(<[_]>::split_first) else {
-            return Err(Denied::Refused(Refusal::NoCertificate));
+        let caller = if caller.since == self.since() {
+            caller
+        } else {
+            self.identify(peer, now).await?
         };
-        let presented = Presented::read(leaf, intermediates)?;
-        match self.give_again(&presented, now).await? {
-            Verdict::Known(identity) => Ok(*identity),
-            Verdict::Newcomer { authority } => {
-                let name = presented.facts.name.clone().map_err(|fault| {
-                    tracing::info!(%fault, "a newcomer's certificate proposes no usable name");
-                    Denied::Refused(Refusal::BadIdentifier)
-                })?;
-                let certificate = pin(&presented.facts, now);
-                let provision = Provision {
-                    authority,
-                    name,
-                    certificate,
-                };
-                self.store()
-                    .provision(provision)
-                    .await?
-                    .map_err(Denied::Refused)
-            }
-        }
+        let authority = match caller.verdict {
+            Verdict::Known(identity) => return Ok(*identity),
+            Verdict::Newcomer { authority } => authority,
+        };
+        let certificate = pin(&caller.facts, now);
+        let name = caller.facts.name.map_err(|fault| {
+            tracing::info!(%fault, "a newcomer's certificate proposes no usable name");
+            Denied::Refused(Refusal::BadIdentifier)
+        })?;
+        let provision = Provision {
+            authority,
+            name,
+            certificate,
+        };
+        self.store()
+            .provision(provision)
+            .await?
+            .map_err(Denied::Refused)
     }
 }
 

@@ -2,7 +2,7 @@
 //! standard allows; the log gets the fault itself.
 
 use hub_core::level::Refusal;
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 
 use crate::store::StoreError;
 
@@ -42,6 +42,12 @@ pub enum CertificateFault {
 }
 
 impl CertificateFault {
+    /// The alert this fault deserves.
+    #[must_use]
+    pub fn alert(&self) -> AlertDescription {
+        self.for_handshake().into()
+    }
+
     /// What to tell rustls, so that the client sees the alert this fault deserves.
     #[must_use]
     pub fn for_handshake(&self) -> CertificateError {

@@ -1,22 +1,18 @@
 //! The verdict on a certificate, with the store's help: pinned certificates first, then the authorities that
-//! could have signed it, nearest first. One place for the handshake and for every check after it.
+//! could have signed it, nearest first. One place for every connection, whatever its handshake was.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use hub_core::level::Refusal;
-use hub_core::limits::{
-    ANCHOR_READS_MAX, ANCHORS_MAX, TRUST_MAX, VERDICT_LOOKUPS_MAX, VERDICT_MAX,
-};
+use hub_core::limits::{ANCHOR_READS_MAX, ANCHORS_MAX, TRUST_MAX, VERDICT_MAX};
 use hub_proto::id::{CaId, DeviceId, OrgId};
 use hub_proto::time::Timestamp;
-use rustls::pki_types::CertificateDer;
-use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::Semaphore;
 
 use super::fault::CertificateFault;
+use super::lookups::Lookups;
 use super::path::{Presented, admit_known, more_telling};
-use super::recent::Recent;
 use super::trusted::Trusted;
 use crate::database::Database;
 use crate::store::records::{Anchor, Identity};
@@ -34,78 +30,52 @@ pub enum Verdict {
     },
 }
 
-/// Gives verdicts. Shared by the TLS verifier and the admission after the handshake.
+/// Marks a moment before a verdict: it may be used as long as none was voided since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Since(u64);
+
+/// Gives verdicts.
 pub struct Verdicts {
     store: Arc<dyn Store>,
     database: Database,
-    recent: Recent,
+    lookups: Lookups,
     trusted: Trusted,
-    /// One permit per handshake that waits for the store.
-    lookups: Semaphore,
-    runtime: Handle,
+    voided: AtomicU64,
 }
 
 impl Verdicts {
-    /// Verdicts from this store. `runtime` must be the multi-threaded one the node runs on.
+    /// Verdicts from this store. Must be called inside a runtime.
     #[must_use]
-    pub(crate) fn new(store: Arc<dyn Store>, database: Database, runtime: Handle) -> Arc<Self> {
-        let lookups = Semaphore::new(VERDICT_LOOKUPS_MAX);
+    pub(crate) fn new(store: Arc<dyn Store>, database: Database) -> Arc<Self> {
         Arc::new(Self {
+            lookups: Lookups::start(store.clone()),
             store,
             database,
-            recent: Recent::default(),
             trusted: Trusted::default(),
-            lookups,
-            runtime,
+            voided: AtomicU64::new(0),
         })
     }
 
     /// Voids every verdict not yet used, and what is known of a device: something about it changed.
     pub fn forget_device(&self, device: DeviceId) {
-        self.recent.forget_all();
+        self.voided.fetch_add(1, Ordering::AcqRel);
         self.trusted.forget_device(device);
     }
 
     /// Voids every verdict not yet used, and what is known of an org's devices: an authority of it changed.
     pub fn forget_org(&self, org: OrgId) {
-        self.recent.forget_all();
+        self.voided.fetch_add(1, Ordering::AcqRel);
         self.trusted.forget_org(org);
+    }
+
+    /// To be taken before a verdict is asked for.
+    pub(super) fn since(&self) -> Since {
+        Since(self.voided.load(Ordering::Acquire))
     }
 
     /// Remembers whose socket ended in good standing, in case the database is away when it connects again.
     pub(crate) fn trust(&self, identity: Arc<Identity>) {
         self.trusted.remember(identity, Instant::now());
-    }
-
-    /// The verdict for a handshake, from the synchronous code of the TLS library: waits on this thread, while
-    /// the runtime moves its other tasks elsewhere. The verdict is kept for the check right after.
-    ///
-    /// # Errors
-    /// Why the certificate is not accepted; `Busy` when too many others wait already.
-    pub fn give_blocking(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: Timestamp,
-    ) -> Result<(), CertificateFault> {
-        let presented = Presented::read(leaf, intermediates)?;
-        let _permit = self
-            .lookups
-            .try_acquire()
-            .map_err(|_| CertificateFault::Busy)?;
-        // `block_in_place` panics on a single-threaded runtime; no caller of ours is on one.
-        let here = Handle::try_current().ok();
-        if here
-            .is_some_and(|handle| matches!(handle.runtime_flavor(), RuntimeFlavor::CurrentThread))
-        {
-            return Err(CertificateFault::Busy);
-        }
-        let since = self.recent.since();
-        let verdict =
-            tokio::task::block_in_place(|| self.runtime.block_on(self.give(&presented, now)))?;
-        self.recent
-            .remember(since, presented.facts.sha256, verdict, Instant::now());
-        Ok(())
     }
 
     /// The verdict, from the store, within [`VERDICT_MAX`].
@@ -122,7 +92,7 @@ impl Verdicts {
         {
             return Ok(Verdict::Known(Box::new(identity)));
         }
-        let verdict = tokio::time::timeout(VERDICT_MAX, judge(self.store.as_ref(), presented, now));
+        let verdict = tokio::time::timeout(VERDICT_MAX, self.judge(presented, now));
         match verdict.await.unwrap_or(Err(CertificateFault::TimedOut)) {
             Err(fault @ (CertificateFault::TimedOut | CertificateFault::Unavailable(_))) => self
                 .trusted(presented, now)
@@ -143,16 +113,58 @@ impl Verdicts {
         Some(Identity::clone(&identity))
     }
 
-    /// The verdict given during the handshake of a moment ago, or a new one.
-    pub(super) async fn give_again(
+    /// Judges what a client presented.
+    async fn judge(
         &self,
         presented: &Presented<'_>,
         now: Timestamp,
     ) -> Result<Verdict, CertificateFault> {
-        match self.recent.take(&presented.facts.sha256, Instant::now()) {
-            Some(verdict) => Ok(verdict),
-            None => self.give(presented, now).await,
+        let known = self
+            .lookups
+            .identity(presented.facts.sha256)
+            .await
+            .map_err(CertificateFault::Unavailable)?;
+        if let Some(identity) = known {
+            admit_known(presented, &identity, now)?;
+            return Ok(Verdict::Known(Box::new(identity)));
         }
+        let mut fault = CertificateFault::Refused(Refusal::Unknown);
+        let mut reads = 0;
+        for (child, below) in presented.levels() {
+            // By key id alone first, so that no number of authorities of the same name can crowd the right one out;
+            // by name for those whose key id proves nothing, and for certificates that name none.
+            let by_key = child
+                .authority_key_id
+                .as_deref()
+                .map(|id| (Some(id), &[][..]));
+            let by_name = (
+                child.authority_key_id.as_deref(),
+                child.issuer_der.as_slice(),
+            );
+            for (key_id, issuer) in by_key.into_iter().chain([by_name]) {
+                if reads == ANCHOR_READS_MAX {
+                    return Err(fault);
+                }
+                reads += 1;
+                let anchors = anchors(self.store.as_ref(), key_id, issuer)
+                    .await
+                    .map_err(CertificateFault::Unavailable)?;
+                match presented.verify(below, &anchors, now) {
+                    Ok(anchor) if anchor.provisions => {
+                        return Ok(Verdict::Newcomer {
+                            authority: anchor.authority,
+                        });
+                    }
+                    // The nearest registered authority speaks for its org; one above it must not overrule it.
+                    Ok(_) => return Err(CertificateFault::Refused(Refusal::Unknown)),
+                    Err(CertificateFault::Refused(Refusal::AuthorityRevoked)) => {
+                        return Err(CertificateFault::Refused(Refusal::AuthorityRevoked));
+                    }
+                    Err(found) => fault = more_telling(fault, found),
+                }
+            }
+        }
+        Err(fault)
     }
 
     pub(super) fn store(&self) -> &dyn Store {
@@ -164,59 +176,6 @@ impl std::fmt::Debug for Verdicts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Verdicts").finish_non_exhaustive()
     }
-}
-
-/// Judges what a client presented.
-async fn judge(
-    store: &dyn Store,
-    presented: &Presented<'_>,
-    now: Timestamp,
-) -> Result<Verdict, CertificateFault> {
-    let known = store
-        .identity(presented.facts.sha256)
-        .await
-        .map_err(CertificateFault::Unavailable)?;
-    if let Some(identity) = known {
-        admit_known(presented, &identity, now)?;
-        return Ok(Verdict::Known(Box::new(identity)));
-    }
-    let mut fault = CertificateFault::Refused(Refusal::Unknown);
-    let mut reads = 0;
-    for (child, below) in presented.levels() {
-        // By key id alone first, so that no number of authorities of the same name can crowd the right one out;
-        // by name for those whose key id proves nothing, and for certificates that name none.
-        let by_key = child
-            .authority_key_id
-            .as_deref()
-            .map(|id| (Some(id), &[][..]));
-        let by_name = (
-            child.authority_key_id.as_deref(),
-            child.issuer_der.as_slice(),
-        );
-        for (key_id, issuer) in by_key.into_iter().chain([by_name]) {
-            if reads == ANCHOR_READS_MAX {
-                return Err(fault);
-            }
-            reads += 1;
-            let anchors = anchors(store, key_id, issuer)
-                .await
-                .map_err(CertificateFault::Unavailable)?;
-            match presented.verify(below, &anchors, now) {
-                Ok(anchor) if anchor.provisions => {
-                    return Ok(Verdict::Newcomer {
-                        authority: anchor.authority,
-                    });
-                }
-                // The nearest registered authority speaks for its org; one above it must not overrule it.
-                Ok(_) => return Err(CertificateFault::Refused(Refusal::Unknown)),
-                Err(CertificateFault::Refused(Refusal::AuthorityRevoked)) => {
-                    return Err(CertificateFault::Refused(Refusal::AuthorityRevoked));
-                }
-                Err(found) => fault = more_telling(fault, found),
-            }
-        }
-    }
-    Err(fault)
 }
 
 async fn anchors(

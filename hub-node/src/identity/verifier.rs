@@ -1,32 +1,20 @@
-//! The verdict inside the TLS handshake: client certificates are asked for, never demanded, and judged by
-//! [`Verdicts`]. No authority names are sent: a tenant's list of authorities is nobody else's business.
+//! The first look at a client's certificate, inside the TLS handshake: certificates are asked for, never demanded, and must make sense.
+//!
+//! Who holds one is judged by [`Verdicts`](super::verdicts::Verdicts) while the handshake's last bytes are kept back
+//! ([`Opening`](crate::edge::tls_stream::Opening)): that takes the store, and the TLS library cannot wait. No authority names are sent: a
+//! tenant's list of authorities is nobody else's business.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use hub_proto::time::Timestamp;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-use super::path::ALGORITHMS;
-use super::verdicts::Verdicts;
+use super::path::{ALGORITHMS, Presented};
 
-/// Judges device certificates during the handshake.
+/// Reads device certificates during the handshake.
 #[derive(Debug)]
-pub struct DeviceVerifier {
-    verdicts: Arc<Verdicts>,
-}
-
-impl DeviceVerifier {
-    /// A verifier that asks `verdicts`.
-    #[must_use]
-    pub fn new(verdicts: Arc<Verdicts>) -> Arc<Self> {
-        Arc::new(Self { verdicts })
-    }
-}
+pub struct DeviceVerifier;
 
 impl ClientCertVerifier for DeviceVerifier {
     fn offer_client_auth(&self) -> bool {
@@ -47,12 +35,10 @@ impl ClientCertVerifier for DeviceVerifier {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
+        _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let micros = Duration::from_secs(now.as_secs()).as_micros();
-        let now = Timestamp(i64::try_from(micros).unwrap_or(i64::MAX));
-        match self.verdicts.give_blocking(end_entity, intermediates, now) {
-            Ok(()) => Ok(ClientCertVerified::assertion()),
+        match Presented::read(end_entity, intermediates) {
+            Ok(_) => Ok(ClientCertVerified::assertion()),
             Err(fault) => {
                 tracing::debug!(%fault, "a client certificate is refused");
                 Err(Error::InvalidCertificate(fault.for_handshake()))

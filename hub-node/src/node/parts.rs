@@ -67,15 +67,14 @@ impl Parts {
         let store = open_store(config, &run, &database).await?;
         let secret = config.cluster_key.as_deref().map(ClusterSecret::load);
         let secret = secret.transpose()?;
-        let runtime = tokio::runtime::Handle::current();
-        let verdicts = Verdicts::new(store.clone(), database.clone(), runtime);
+        let verdicts = Verdicts::new(store.clone(), database.clone());
         let files = ServerFiles {
             chain: config.device_certificate.clone(),
             key: config.device_key.clone(),
         };
         let tls = Arc::new(DeviceTls::build(
             files,
-            DeviceVerifier::new(verdicts.clone()),
+            Arc::new(DeviceVerifier),
             secret.clone().unwrap_or_else(ClusterSecret::random),
         )?);
         let sockets = Arc::new(Sockets::new(Instant::now()));

@@ -152,7 +152,7 @@ bounded! { impl TenantStore {
 }}
 
 bounded! { impl IdentityStore {
-    fn identity(sha256: [u8; 32]) -> Option<Identity>;
+    fn identities(certificates: Vec<[u8; 32]>) -> Vec<Identity>;
     fn anchors(key_id: Option<&[u8]>, issuer_der: &[u8], limit: usize) -> Vec<Anchor>;
     fn provision(provision: Provision) -> Result<Identity, Refusal>;
     fn pin_certificate(path: DevicePath<'_>, certificate: NewCertificate) -> Certificate;

@@ -1,4 +1,4 @@
-//! Whole handshakes in memory, judged by real verdicts over the embedded store.
+//! Whole handshakes, judged by real verdicts over the embedded store.
 
 use std::io;
 
@@ -7,16 +7,19 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{
-    AlertDescription, ClientConfig, DigitallySignedStruct, Error, HandshakeKind, RootCertStore,
-    SignatureScheme, SupportedProtocolVersion,
+    AlertDescription, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
 };
 use tempfile::TempDir;
 use time::OffsetDateTime;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-use crate::identity::admission::Denied;
+use crate::edge::judge::{Judged, judge};
+use crate::edge::tls_stream::TlsStream;
+use crate::identity::fault::CertificateFault;
 use crate::identity::specimen::tenant::{Tenant, chain};
 use crate::identity::specimen::{Ca, Leaf, days, now};
 use crate::identity::verifier::DeviceVerifier;
@@ -45,8 +48,8 @@ impl Port {
         }
     }
 
-    fn of(tenant: &Tenant) -> Self {
-        Self::new(DeviceVerifier::new(Arc::clone(&tenant.verdicts)))
+    fn judging() -> Self {
+        Self::new(Arc::new(DeviceVerifier))
     }
 
     fn client(
@@ -83,6 +86,21 @@ impl Port {
         self.connect_to(client, "hub.example").await
     }
 
+    /// The same over a real socket, with the peer judged as the listener does.
+    async fn meet(
+        &self,
+        tenant: &Tenant,
+        client: &Arc<ClientConfig>,
+    ) -> (Option<Peer>, Result<(), Error>) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap());
+        let (near, accepted) = tokio::join!(near, listener.accept());
+        let name = ServerName::try_from("hub.example").unwrap();
+        let client = tokio::spawn(greet(Arc::clone(client), near.unwrap(), name));
+        let peer = receive(self.tls.config(), accepted.unwrap().0, tenant).await;
+        (peer, client.await.unwrap())
+    }
+
     async fn connect_to(
         &self,
         client: &Arc<ClientConfig>,
@@ -99,10 +117,30 @@ impl Port {
     }
 }
 
+/// What the device port knows after a handshake.
+struct Peer {
+    judged: Judged,
+    chain: Vec<CertificateDer<'static>>,
+    resumed: bool,
+}
+
+async fn receive(config: Arc<ServerConfig>, tcp: TcpStream, tenant: &Tenant) -> Option<Peer> {
+    let opening = TlsStream::accept(config, tcp).await.ok()?;
+    let resumed = opening.is_resumed();
+    let (mut stream, judged) = judge(opening, &tenant.verdicts, now()).await?;
+    let chain = stream.peer_certificates().unwrap_or_default().to_vec();
+    // The client may be gone already when it does not like us.
+    let _ = stream.write_all(b"!").await;
+    let _ = stream.shutdown().await;
+    Some(Peer {
+        judged,
+        chain,
+        resumed,
+    })
+}
+
 /// What a server knows after a handshake.
 struct Session {
-    peer: Option<Vec<CertificateDer<'static>>>,
-    kind: Option<HandshakeKind>,
     alpn: Option<Vec<u8>>,
 }
 
@@ -113,13 +151,6 @@ async fn serve(config: Arc<ServerConfig>, io: DuplexStream) -> Result<Session, E
         .map_err(|error| tls_error(&error))?;
     let connection = stream.get_ref().1;
     let session = Session {
-        peer: connection.peer_certificates().map(|certificates| {
-            certificates
-                .iter()
-                .map(|c| c.clone().into_owned())
-                .collect()
-        }),
-        kind: connection.handshake_kind(),
         alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
     };
     // The client may be gone already when it does not like us.
@@ -130,7 +161,7 @@ async fn serve(config: Arc<ServerConfig>, io: DuplexStream) -> Result<Session, E
 
 async fn greet(
     config: Arc<ClientConfig>,
-    io: DuplexStream,
+    io: impl AsyncRead + AsyncWrite + Unpin,
     name: ServerName<'static>,
 ) -> Result<(), Error> {
     let mut stream = TlsConnector::from(config)
@@ -180,14 +211,19 @@ async fn a_device_comes_in_over_both_versions() {
     let tenant = Tenant::new().await;
     let ca = Ca::root("fleet");
     tenant.register(&ca, Some(10)).await;
-    let port = Port::of(&tenant);
+    let port = Port::judging();
     for versions in BOTH {
         let leaf = ca.leaf(&format!("unit-{:?}", versions[0].version));
         let client = Arc::new(port.client(versions, Some((&leaf, &[]))));
-        let (server, told) = port.connect(&client).await;
+        let (peer, told) = port.meet(&tenant, &client).await;
         told.unwrap();
-        let peer = server.unwrap().peer;
-        let identity = tenant.verdicts.admit(peer.as_deref(), now()).await.unwrap();
+        let peer = peer.unwrap();
+        let caller = peer.judged.unwrap().unwrap();
+        let identity = tenant
+            .verdicts
+            .admit(caller, &peer.chain, now())
+            .await
+            .unwrap();
         assert_eq!(identity.org, tenant.org);
     }
 }
@@ -195,17 +231,12 @@ async fn a_device_comes_in_over_both_versions() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_09_without_a_certificate_the_session_stands_and_nobody_is_admitted() {
     let tenant = Tenant::new().await;
-    let port = Port::of(&tenant);
+    let port = Port::judging();
     for versions in BOTH {
-        let (server, told) = port.connect(&Arc::new(port.client(versions, None))).await;
+        let client = Arc::new(port.client(versions, None));
+        let (peer, told) = port.meet(&tenant, &client).await;
         told.unwrap();
-        let peer = server.unwrap().peer;
-        let denied = tenant
-            .verdicts
-            .admit(peer.as_deref(), now())
-            .await
-            .unwrap_err();
-        assert!(matches!(denied, Denied::Refused(Refusal::NoCertificate)));
+        assert!(matches!(peer.unwrap().judged, Ok(None)));
     }
 }
 
@@ -230,7 +261,7 @@ async fn cases_10_to_17_each_refusal_has_its_alert() {
         p.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth]
     });
     let stranger = unknown.leaf("unit-5");
-    let port = Port::of(&tenant);
+    let port = Port::judging();
     for (leaf, alert) in [
         (&expired, AlertDescription::CertificateExpired),
         (&early, AlertDescription::CertificateExpired),
@@ -239,10 +270,9 @@ async fn cases_10_to_17_each_refusal_has_its_alert() {
         (&stranger, AlertDescription::UnknownCA),
     ] {
         for versions in BOTH {
-            let (server, told) = port
-                .connect(&Arc::new(port.client(versions, Some((leaf, &[])))))
-                .await;
-            assert!(server.is_err());
+            let client = Arc::new(port.client(versions, Some((leaf, &[]))));
+            let (peer, told) = port.meet(&tenant, &client).await;
+            assert!(peer.is_none());
             alerted(&told, alert);
         }
     }
@@ -253,15 +283,15 @@ async fn case_14_a_revoked_device_resumes_and_is_refused_right_after() {
     let tenant = Tenant::new().await;
     let leaf = Ca::root("anyone").leaf("unit-1");
     let pinned = tenant.pin("unit-1", &leaf).await;
-    let port = Port::of(&tenant);
+    let port = Port::judging();
     let clients = BOTH
         .iter()
         .map(|versions| Arc::new(port.client(versions, Some((&leaf, &[])))));
     let clients: Vec<_> = clients.collect();
     for client in &clients {
-        let (first, told) = port.connect(client).await;
+        let (first, told) = port.meet(&tenant, client).await;
         told.unwrap();
-        assert_eq!(first.unwrap().kind, Some(HandshakeKind::Full));
+        assert!(!first.unwrap().resumed);
     }
     tenant
         .store
@@ -270,18 +300,13 @@ async fn case_14_a_revoked_device_resumes_and_is_refused_right_after() {
         .unwrap();
     tenant.verdicts.forget_org(tenant.org);
     for client in &clients {
-        let (second, told) = port.connect(client).await;
+        let (second, told) = port.meet(&tenant, client).await;
         told.unwrap();
         let second = second.unwrap();
-        assert_eq!(second.kind, Some(HandshakeKind::Resumed));
-        let denied = tenant
-            .verdicts
-            .admit(second.peer.as_deref(), now())
-            .await
-            .unwrap_err();
+        assert!(second.resumed);
         assert!(matches!(
-            denied,
-            Denied::Refused(Refusal::CertificateRevoked)
+            second.judged,
+            Err(CertificateFault::Refused(Refusal::CertificateRevoked))
         ));
     }
 }
@@ -291,14 +316,14 @@ async fn sessions_resume_until_the_tickets_are_voided() {
     let tenant = Tenant::new().await;
     let leaf = Ca::root("anyone").leaf("unit-1");
     tenant.pin("unit-1", &leaf).await;
-    let port = Port::of(&tenant);
+    let port = Port::judging();
     for versions in BOTH {
         let client = Arc::new(port.client(versions, Some((&leaf, &[]))));
-        let kind = async || port.connect(&client).await.0.unwrap().kind;
-        assert_eq!(kind().await, Some(HandshakeKind::Full));
-        assert_eq!(kind().await, Some(HandshakeKind::Resumed));
+        let resumed = async || port.meet(&tenant, &client).await.0.unwrap().resumed;
+        assert!(!resumed().await);
+        assert!(resumed().await);
         port.tls.void_tickets();
-        assert_eq!(kind().await, Some(HandshakeKind::Full));
+        assert!(!resumed().await);
     }
     assert!(port.tls.config().ticketer.lifetime() <= 6 * 3600);
 }
@@ -309,7 +334,7 @@ async fn a_certificate_is_worth_nothing_without_its_key() {
     let ca = Ca::root("fleet");
     let device = ca.leaf("unit-1");
     tenant.pin("unit-1", &device).await;
-    let port = Port::of(&tenant);
+    let port = Port::judging();
     for versions in BOTH {
         let thief = Leaf {
             certificate: device.certificate.clone(),
@@ -320,8 +345,8 @@ async fn a_certificate_is_worth_nothing_without_its_key() {
         let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
         let stolen = CertifiedKey::new(chain(&thief, &[]), key);
         client.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(stolen));
-        let (server, told) = port.connect(&Arc::new(client)).await;
-        assert!(server.is_err() && told.is_err());
+        let (peer, told) = port.meet(&tenant, &Arc::new(client)).await;
+        assert!(peer.is_none() && told.is_err());
     }
 }
 

@@ -47,7 +47,10 @@ impl Pair {
         let name = ServerName::try_from("localhost").unwrap();
         let connector = TlsConnector::from(self.client.clone());
         let (near, far) = tokio::join!(
-            TlsStream::accept(self.server.clone(), accepted.unwrap().0),
+            async {
+                let opening = TlsStream::accept(self.server.clone(), accepted.unwrap().0);
+                opening.await.unwrap().open().await
+            },
             connector.connect(name, far.unwrap()),
         );
         (near.unwrap(), far.unwrap())

@@ -32,11 +32,7 @@ impl Tenant {
                 .await
                 .unwrap(),
         );
-        let verdicts = Verdicts::new(
-            Arc::clone(&store),
-            crate::database::Database::default(),
-            tokio::runtime::Handle::current(),
-        );
+        let verdicts = Verdicts::new(Arc::clone(&store), crate::database::Database::default());
         Self::named("acme", store, verdicts, folder).await
     }
 

@@ -1,6 +1,5 @@
 //! Verdicts and admissions against the embedded store, by the numbers of the catalogue of bad input.
 
-use hub_core::limits::RECENT_VERDICT_TTL;
 use rcgen::{KeyIdMethod, KeyPair};
 
 use super::*;
@@ -10,26 +9,15 @@ use crate::identity::specimen::tenant::{Tenant, chain};
 use crate::identity::specimen::{Ca, Leaf, now};
 
 async fn admit(tenant: &Tenant, leaf: &Leaf, issuers: &[&Ca]) -> Result<Identity, Refusal> {
-    match tenant
-        .verdicts
-        .admit(Some(&chain(leaf, issuers)), now())
-        .await
-    {
+    let chain = chain(leaf, issuers);
+    let admitted = match tenant.verdicts.identify(&chain, now()).await {
+        Ok(caller) => tenant.verdicts.admit(caller, &chain, now()).await,
+        Err(fault) => Err(fault.into()),
+    };
+    match admitted {
         Ok(identity) => Ok(identity),
         Err(Denied::Refused(refusal)) => Err(refusal),
         Err(Denied::Unavailable(fault)) => panic!("{fault}"),
-    }
-}
-
-#[tokio::test]
-async fn case_09_no_certificate_is_a_refusal_of_its_own() {
-    let tenant = Tenant::new().await;
-    for peer in [None, Some(&[][..])] {
-        let denied = tenant.verdicts.admit(peer, now()).await.unwrap_err();
-        assert!(
-            matches!(denied, Denied::Refused(Refusal::NoCertificate)),
-            "{denied}"
-        );
     }
 }
 
@@ -51,15 +39,11 @@ async fn case_10_a_pinned_certificate_expires_all_the_same() {
     let leaf = Ca::root("root").leaf("unit-1");
     tenant.pin("unit-1", &leaf).await;
     let later = Timestamp(now().0 + 400 * 86_400_000_000);
-    let denied = tenant
-        .verdicts
-        .admit(Some(&chain(&leaf, &[])), later)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(denied, Denied::Refused(Refusal::Expired)),
-        "{denied}"
-    );
+    let judged = tenant.verdicts.identify(&chain(&leaf, &[]), later).await;
+    assert!(matches!(
+        judged,
+        Err(CertificateFault::Refused(Refusal::Expired))
+    ));
 }
 
 #[tokio::test]
@@ -285,66 +269,58 @@ async fn certificates_without_a_key_id_are_found_by_their_issuers_name() {
     assert!(admit(&tenant, &odd.leaf("unit-2"), &[]).await.is_ok());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_check_after_a_handshake_uses_its_verdict_once() {
+#[tokio::test]
+async fn a_revocation_between_verdict_and_admission_is_seen() {
     let tenant = Tenant::new().await;
     let leaf = Ca::root("root").leaf("unit-1");
     let pinned = tenant.pin("unit-1", &leaf).await;
-    let give = || tenant.verdicts.give_blocking(leaf.der(), &[], now());
-    give().unwrap();
-    assert!(
-        tenant
-            .verdicts
-            .recent
-            .take(&pinned.sha256, Instant::now())
-            .is_some()
-    );
-    give().unwrap();
-    let aged = Instant::now() + RECENT_VERDICT_TTL;
-    assert!(tenant.verdicts.recent.take(&pinned.sha256, aged).is_none());
-
-    // A revocation between the handshake and the check is seen.
-    give().unwrap();
+    let chain = chain(&leaf, &[]);
+    let [spared, caught] = [
+        tenant.verdicts.identify(&chain, now()).await.unwrap(),
+        tenant.verdicts.identify(&chain, now()).await.unwrap(),
+    ];
     tenant
         .store
         .revoke_certificate(tenant.device("unit-1"), pinned.sha256, now())
         .await
         .unwrap();
+    // Nobody heard of it yet.
+    tenant.verdicts.admit(spared, &chain, now()).await.unwrap();
     tenant.verdicts.forget_org(tenant.org);
-    assert_eq!(
-        admit(&tenant, &leaf, &[]).await,
-        Err(Refusal::CertificateRevoked)
-    );
-    assert!(give().is_err());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn too_many_waiting_handshakes_are_refused_at_once() {
-    let tenant = Tenant::new().await;
-    let leaf = Ca::root("root").leaf("unit-1");
-    let all = u32::try_from(VERDICT_LOOKUPS_MAX).unwrap();
-    let held = tenant.verdicts.lookups.acquire_many(all).await.unwrap();
-    let fault = tenant
-        .verdicts
-        .give_blocking(leaf.der(), &[], now())
-        .unwrap_err();
-    assert!(matches!(fault, CertificateFault::Busy), "{fault}");
-    let alert = rustls::AlertDescription::from(fault.for_handshake());
-    assert_eq!(alert, rustls::AlertDescription::AccessDenied);
-    drop(held);
     assert!(matches!(
-        tenant.verdicts.give_blocking(leaf.der(), &[], now()),
-        Err(CertificateFault::Refused(Refusal::Unknown))
+        tenant.verdicts.admit(caught, &chain, now()).await,
+        Err(Denied::Refused(Refusal::CertificateRevoked))
     ));
 }
 
 #[tokio::test]
-async fn a_single_threaded_runtime_is_refused_instead_of_a_panic() {
+async fn many_at_a_time_get_each_their_own_answer() {
     let tenant = Tenant::new().await;
-    let leaf = Ca::root("root").leaf("unit-1");
-    let fault = tenant
-        .verdicts
-        .give_blocking(leaf.der(), &[], now())
-        .unwrap_err();
-    assert!(matches!(fault, CertificateFault::Busy), "{fault}");
+    let ca = Ca::root("root");
+    let mut asked = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let (name, leaf) = (format!("unit-{number}"), ca.leaf("unit"));
+        if number % 3 != 0 {
+            tenant.pin(&name, &leaf).await;
+        }
+        let (verdicts, chain) = (Arc::clone(&tenant.verdicts), chain(&leaf, &[]));
+        asked.spawn(async move {
+            let judged = verdicts.identify(&chain, now()).await;
+            let named = match judged {
+                Ok(caller) => Some(
+                    verdicts
+                        .admit(caller, &chain, now())
+                        .await
+                        .unwrap()
+                        .device_name,
+                ),
+                Err(_) => None,
+            };
+            (number, name, named)
+        });
+    }
+    for (number, name, named) in asked.join_all().await {
+        let expected = (number % 3 != 0).then_some(name);
+        assert_eq!(named.as_deref(), expected.as_deref());
+    }
 }

@@ -8,7 +8,7 @@ use hub_proto::time::Timestamp;
 
 use super::failure::store_failure;
 use super::level::StandingRow;
-use super::rows::{bytes32, slug, time};
+use super::rows::{bytes32, json_list, slug, time};
 use super::{Backend, anchors, authorities, certificates, commit, provision};
 use crate::store::delivery::Changed;
 use crate::store::records::{
@@ -35,9 +35,9 @@ struct IdentityRow {
 
 #[async_trait]
 impl IdentityStore for Backend {
-    async fn identity(&self, sha256: [u8; 32]) -> StoreResult<Option<Identity>> {
+    async fn identities(&self, certificates: Vec<[u8; 32]>) -> StoreResult<Vec<Identity>> {
         let mut conn = self.reader().await?;
-        by_pin(&mut conn, sha256).await
+        by_pins(&mut conn, &certificates).await
     }
 
     async fn anchors(
@@ -127,21 +127,33 @@ impl IdentityStore for Backend {
     }
 }
 
-/// Who holds a pinned certificate: one statement.
+/// Who holds a pinned certificate.
 pub(super) async fn by_pin(db: &mut Db, sha256: [u8; 32]) -> StoreResult<Option<Identity>> {
-    let row: Option<IdentityRow> = sqlx::query_as(
+    Ok(by_pins(db, &[sha256]).await?.pop())
+}
+
+/// Who holds pinned certificates, in one statement.
+async fn by_pins(db: &mut Db, certificates: &[[u8; 32]]) -> StoreResult<Vec<Identity>> {
+    let item = |sha256: &[u8; 32]| serde_json::json!({"k": hex::encode(sha256)});
+    let items: Vec<_> = certificates.iter().map(item).collect();
+    let rows: Vec<IdentityRow> = sqlx::query_as(concat!(
         "SELECT o.id AS org_id, o.name AS org_name, p.id AS product_id, p.name AS product_name, d.id AS device_id, \
          d.name AS device_name, k.sha256, k.authority_id, k.not_before, k.not_after, \
          d.revoked_at AS device_revoked_at, a.revoked_at AS authority_revoked_at, \
          k.revoked_at AS certificate_revoked_at \
-         FROM device_certificate k JOIN device d ON d.id = k.device_id JOIN product p ON p.id = d.product_id \
-         JOIN org o ON o.id = d.org_id LEFT JOIN authority a ON a.id = k.authority_id WHERE k.sha256 = $1",
-    )
-    .bind(&sha256[..])
-    .fetch_optional(db)
+         FROM (SELECT ",
+        bytes!("item", "k"),
+        " AS sha256 FROM ",
+        list!("$1", "item"),
+        ") asked JOIN device_certificate k ON k.sha256 = asked.sha256 \
+         JOIN device d ON d.id = k.device_id JOIN product p ON p.id = d.product_id \
+         JOIN org o ON o.id = d.org_id LEFT JOIN authority a ON a.id = k.authority_id",
+    ))
+    .bind(json_list(&items))
+    .fetch_all(db)
     .await
     .map_err(store_failure)?;
-    row.map(identity_of).transpose()
+    rows.into_iter().map(identity_of).collect()
 }
 
 fn identity_of(row: IdentityRow) -> StoreResult<Identity> {

@@ -43,10 +43,9 @@ async fn what_was_answered_survives_a_crash() {
     assert_eq!(reopened.mark().await.unwrap(), mark);
     assert_eq!(
         reopened
-            .identity(digest(&id.to_string()))
+            .identities(vec![digest(&id.to_string())])
             .await
-            .unwrap()
-            .unwrap()
+            .unwrap()[0]
             .device,
         id
     );
