@@ -8,14 +8,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::hash::HashAlgorithm;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SupportedCipherSuite};
 
 use super::tickets::Tickets;
 use crate::secret::ClusterSecret;
@@ -90,7 +91,7 @@ impl DeviceTls {
         verifier: Arc<dyn ClientCertVerifier>,
         secret: ClusterSecret,
     ) -> Result<Self, TlsError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(provider());
         let certificate = Arc::new(Certificate(ArcSwap::from_pointee(load(&files, &provider)?)));
         let tickets = Tickets::new(secret);
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -103,6 +104,7 @@ impl DeviceTls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = TICKETS_PER_HANDSHAKE;
         config.max_early_data_size = 0;
+        config.ignore_client_order = true;
         // For the alert that refuses a peer whose handshake was all right.
         config.enable_secret_extraction = true;
         Ok(Self {
@@ -135,6 +137,21 @@ impl DeviceTls {
     pub fn void_tickets(&self) {
         self.tickets.void();
     }
+}
+
+/// The library's own suites, but with SHA-256 first: a handshake hashes a dozen times, and what processors have built in is SHA-256.
+fn provider() -> CryptoProvider {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    let is_sha384 = |suite: &SupportedCipherSuite| {
+        let hash = match suite {
+            SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
+            SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
+        };
+        hash.algorithm() == HashAlgorithm::SHA384
+    };
+    // stable, so that the rest of their order stays; 1.3 comes first anyway
+    provider.cipher_suites.sort_by_key(is_sha384);
+    provider
 }
 
 fn load(files: &ServerFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
