@@ -3,6 +3,8 @@
 //! Rule owned here: a socket's mailbox holds at most one wake-up, whatever the fan-out: senders leave what they have in the bounded inbox
 //! and wake the actor only when it is not awake already. What does not fit is dropped and read from the store instead.
 
+mod deadlines;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +19,7 @@ use hub_proto::id::{CaId, ConnGen, DeviceId, OrgId, Seq};
 use ractor::ActorRef;
 
 use crate::actors::device_socket::Message;
+use deadlines::{Armed, Deadlines, Timed};
 
 /// Number of a socket on this node, rising.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,8 +44,7 @@ pub(crate) struct SocketHandle {
     actor: ActorRef<Message>,
     inbox: Mutex<Inbox>,
     awake: AtomicBool,
-    /// Milliseconds after the node's start at which the session wants to be stepped; `u64::MAX` for never.
-    deadline: AtomicU64,
+    armed: Armed,
     /// The generation of this socket's last join; 0 before the first.
     generation: AtomicI64,
     /// It speaks for its device with that generation.
@@ -71,7 +73,7 @@ impl SocketHandle {
             actor,
             inbox: Mutex::default(),
             awake: AtomicBool::new(false),
-            deadline: AtomicU64::new(u64::MAX),
+            armed: Armed::default(),
             generation: AtomicI64::new(0),
             joined: AtomicBool::new(false),
         }
@@ -132,6 +134,12 @@ impl SocketHandle {
     }
 }
 
+impl Timed for SocketHandle {
+    fn armed(&self) -> &Armed {
+        &self.armed
+    }
+}
+
 /// The socket's own waker: I/O readiness is one more reason to wake the actor.
 impl Wake for SocketHandle {
     fn wake(self: Arc<Self>) {
@@ -146,7 +154,7 @@ impl Wake for SocketHandle {
 /// All sockets of one node.
 #[derive(Debug)]
 pub(crate) struct Sockets {
-    started: Instant,
+    deadlines: Deadlines<SocketHandle>,
     next: AtomicU64,
     by_device: DashMap<DeviceId, Vec<Arc<SocketHandle>>>,
     count: AtomicU64,
@@ -155,7 +163,7 @@ pub(crate) struct Sockets {
 impl Sockets {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            started: now,
+            deadlines: Deadlines::new(now),
             next: AtomicU64::new(1),
             by_device: DashMap::new(),
             count: AtomicU64::new(0),
@@ -267,36 +275,14 @@ impl Sockets {
     }
 
     /// Notes when a socket wants to be stepped.
-    pub(crate) fn arm(&self, handle: &SocketHandle, deadline: Option<Instant>) {
-        handle.deadline.store(
-            deadline.map_or(u64::MAX, |at| self.ticks(at)),
-            Ordering::Release,
-        );
+    pub(crate) fn arm(&self, handle: &Arc<SocketHandle>, deadline: Option<Instant>) {
+        self.deadlines.arm(handle, deadline);
     }
 
-    fn ticks(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Wakes every socket whose deadline has passed: one pass over an atomic each, instead of a timer per device.
+    /// Wakes every socket whose deadline has passed.
     pub(crate) fn sweep(&self, now: Instant) {
-        let now = self.ticks(now);
-        self.for_each(|socket| {
-            let due = socket.deadline.load(Ordering::Acquire);
-            if due > now {
-                return;
-            }
-            // A deadline that was moved meanwhile stays as it is.
-            let taken = socket.deadline.compare_exchange(
-                due,
-                u64::MAX,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            );
-            if taken.is_ok() {
-                socket.tell(Message::Deadline);
-            }
-        });
+        self.deadlines
+            .sweep(now, |socket| socket.tell(Message::Deadline));
     }
 }
 
