@@ -98,7 +98,7 @@ impl BusCost {
         let log = "warn,hub_node::node=info".to_owned();
         let mut site = Site::make(dir.path(), built("hub-node")?, log, Some(&shared)).await?;
         let making = bar("certificates", self.members);
-        let mut crew = Crew::start(2 * self.workers, self.members, dir.path(), &making).await?;
+        let mut crew = Crew::start(2 * self.workers, 0..self.members, dir.path(), &making).await?;
         making.finish();
         let nodes = [site.start().await?, site.start().await?];
         site.furnish(&nodes[0].api, self.members).await?;
@@ -106,7 +106,7 @@ impl BusCost {
         let hub = nodes[0].hub;
         crew.order(&Order::Visit { hub }, &contact).await?;
         contact.finish();
-        add_members(&nodes[0].api, self.members)
+        add_members(&nodes[0].api, 0..self.members)
             .await
             .context("cannot fill the group")?;
         let arrival = bar("arrival", self.members);

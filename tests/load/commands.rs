@@ -130,6 +130,19 @@ pub(crate) async fn acked(
     crew: &mut Crew,
     rounds: u32,
 ) -> anyhow::Result<AckedReport> {
+    Ok(acked_ids(server, crew, rounds).await?.0)
+}
+
+/// The same, with the commands.
+///
+/// # Errors
+/// As [`held`].
+pub(crate) async fn acked_ids(
+    server: &Server,
+    crew: &mut Crew,
+    rounds: u32,
+) -> anyhow::Result<(AckedReport, Vec<CommandId>)> {
+    let mut ids = Vec::new();
     let bar = bar("acknowledged at once", rounds);
     let mut cpu = Duration::ZERO;
     let mut series = Series::default();
@@ -137,6 +150,7 @@ pub(crate) async fn acked(
         let pause = sleep(COMMAND_EVERY);
         let begin = server.gauge.cpu()?;
         let call = Call::make(server).await?;
+        ids.push(call.id);
         let (delivered, acked) = crew.delivered_and_acked(call.id).await?;
         cpu += server.gauge.cpu()?.saturating_sub(begin);
         series.add(&call, delivered, since(acked.last, call.began));
@@ -145,8 +159,9 @@ pub(crate) async fn acked(
     }
     bar.finish();
     let messages = u64::from(crew.devices) * u64::from(rounds);
-    Ok(AckedReport {
+    let report = AckedReport {
         cpu_us_per_delivery: micros_each(cpu, messages),
         times: series.times(),
-    })
+    };
+    Ok((report, ids))
 }

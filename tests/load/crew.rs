@@ -1,5 +1,6 @@
 //! The workers, seen from the measuring process: started, ordered about, listened to under deadlines, ended by pid.
 
+use std::ops::Range;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(crate) struct Crew {
     pub(crate) repeats: u64,
     /// Acknowledgements that the hub could not commit at once, and that were said again.
     pub(crate) refusals: u64,
+    /// The codes by which the hub closed devices that read nothing.
+    pub(crate) closed: Vec<u16>,
     /// Devices that resumed a TLS session at their last arrival.
     pub(crate) resumed: u32,
 }
@@ -40,13 +43,13 @@ struct Worker {
 }
 
 impl Crew {
-    /// Starts workers that play `devices` devices between them, and waits for their certificates.
+    /// Starts workers that play the devices of these numbers between them, and waits for their certificates.
     ///
     /// # Errors
     /// When one cannot be started or fails.
     pub(crate) async fn start(
         workers: u32,
-        devices: u32,
+        numbers: Range<u32>,
         pki: &Path,
         bar: &ProgressBar,
     ) -> anyhow::Result<Self> {
@@ -57,14 +60,15 @@ impl Crew {
             notes,
             readers: JoinSet::new(),
             early: Vec::new(),
-            devices,
+            devices: numbers.end - numbers.start,
             repeats: 0,
             refusals: 0,
+            closed: Vec::new(),
             resumed: 0,
         };
-        let mut first = 0;
+        let mut first = numbers.start;
         for left in (1..=workers).rev() {
-            let share = (devices - first).div_ceil(left);
+            let share = (numbers.end - first).div_ceil(left);
             let mut process = Command::new(&program)
                 .arg("swarm")
                 .arg("--pki")
@@ -115,6 +119,7 @@ impl Crew {
                 Note::Done => left -= 1,
                 Note::Repeated => self.repeats += 1,
                 Note::Refused => self.refusals += 1,
+                Note::Closed(code) => self.closed.push(code),
                 Note::Resumed(devices) => self.resumed += devices,
                 Note::Failed(what) => bail!("a worker failed: {what}"),
                 note @ (Note::Delivered(_) | Note::Acked(_)) => self.early.push(note),
@@ -180,7 +185,7 @@ impl Crew {
                     self.refusals += 1;
                     continue;
                 }
-                Note::Progress(_) | Note::Resumed(_) | Note::Done => continue,
+                Note::Progress(_) | Note::Resumed(_) | Note::Closed(_) | Note::Done => continue,
             };
             if span.id == id {
                 left[kind] = left[kind].saturating_sub(1);
@@ -210,6 +215,7 @@ impl Crew {
             devices: _,
             repeats: _,
             refusals: _,
+            closed: _,
             resumed: _,
         } = self;
         // What they say about their lost connections is of no interest any more.

@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use time::OffsetDateTime;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -92,7 +92,8 @@ impl Device {
         })
     }
 
-    /// Connects and upgrades; whether a TLS session was resumed. Only with `resume` is one remembered.
+    /// Connects and upgrades; whether a TLS session was resumed. Only with `resume` is one remembered. With a `window`, the system
+    /// takes little more than so many bytes before they are read.
     ///
     /// # Errors
     /// When any of it is refused.
@@ -101,8 +102,13 @@ impl Device {
         server: SocketAddr,
         kind: &Kind,
         resume: bool,
+        window: Option<u32>,
     ) -> anyhow::Result<(Socket, bool)> {
-        let stream = TcpStream::connect(server).await.context("connect")?;
+        let stream = TcpSocket::new_v4()?;
+        if let Some(bytes) = window {
+            stream.set_recv_buffer_size(bytes)?;
+        }
+        let stream = stream.connect(server).await.context("connect")?;
         stream.set_nodelay(true)?;
         let stream = TlsConnector::from(self.tls(kind, resume)?)
             .connect(ServerName::try_from("localhost")?, stream)

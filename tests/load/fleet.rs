@@ -67,15 +67,43 @@ impl Fleet {
         devices: u32,
         shared: Option<&Shared>,
     ) -> anyhow::Result<Self> {
-        check(devices, flags.workers)?;
+        Ok(Self::enrol_all(flags, devices, 0, shared).await?.0)
+    }
+
+    /// The same with guests beside the devices, who are registered and members as well and have a crew of their own.
+    ///
+    /// # Errors
+    /// As [`Fleet::enrol`].
+    pub(crate) async fn enrol_with(
+        flags: &FleetFlags,
+        devices: u32,
+        guests: u32,
+    ) -> anyhow::Result<(Self, Crew)> {
+        let (fleet, crew) = Self::enrol_all(flags, devices, guests, None).await?;
+        Ok((fleet, crew.context("there are no guests")?))
+    }
+
+    async fn enrol_all(
+        flags: &FleetFlags,
+        devices: u32,
+        guests: u32,
+        shared: Option<&Shared>,
+    ) -> anyhow::Result<(Self, Option<Crew>)> {
+        check(devices + guests, flags.workers)?;
         let dir = tempfile::tempdir()?;
         let program = match &flags.node {
             Some(program) => program.clone(),
             None => built("hub-node")?,
         };
         let site = Site::make(dir.path(), program, flags.node_log.clone(), shared).await?;
-        let certificates = bar("certificates", devices);
-        let crew = Crew::start(flags.workers, devices, dir.path(), &certificates).await?;
+        let certificates = bar("certificates", devices + guests);
+        let crew = Crew::start(flags.workers, 0..devices, dir.path(), &certificates).await?;
+        let numbers = devices..devices + guests;
+        let mut crew_of_guests = if guests == 0 {
+            None
+        } else {
+            Some(Crew::start(1, numbers, dir.path(), &certificates).await?)
+        };
         certificates.finish();
         let mut fleet = Self {
             site,
@@ -83,8 +111,8 @@ impl Fleet {
             first_contact_cpu_us: 0.0,
             dir,
         };
-        fleet.register(devices).await?;
-        Ok(fleet)
+        fleet.register(crew_of_guests.as_mut()).await?;
+        Ok((fleet, crew_of_guests))
     }
 
     /// Where certificates and keys are.
@@ -93,19 +121,24 @@ impl Fleet {
     }
 
     /// First contact of all devices; afterwards they are members of the group and the node is stopped.
-    async fn register(&mut self, devices: u32) -> anyhow::Result<()> {
+    async fn register(&mut self, guests: Option<&mut Crew>) -> anyhow::Result<()> {
+        let devices = self.crew.devices;
+        let all = devices + guests.as_ref().map_or(0, |guests| guests.devices);
         let server = self.site.start().await?;
         self.site
-            .furnish(&server.api, devices)
+            .furnish(&server.api, all)
             .await
             .context("cannot furnish the hub")?;
-        let bar = bar("first contact", devices);
+        let bar = bar("first contact", all);
         let begin = server.gauge.cpu()?;
         let order = Order::Visit { hub: server.hub };
         self.crew.order(&order, &bar).await?;
         let cpu = server.gauge.cpu()?.saturating_sub(begin);
+        if let Some(guests) = guests {
+            guests.order(&order, &bar).await?;
+        }
         bar.finish();
-        add_members(&server.api, devices)
+        add_members(&server.api, 0..all)
             .await
             .context("cannot fill the group")?;
         server.stop().await?;

@@ -34,6 +34,19 @@ pub(crate) const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
 pub(crate) const COMMAND_EVERY: Duration = Duration::from_millis(125);
 /// Quiet time before memory or idle CPU is read, so that what belongs to the phase before is over.
 pub(crate) const SETTLE: Duration = Duration::from_secs(3);
+/// The receive buffer of a device that reads nothing, bytes, before the system doubles it.
+pub(crate) const STALLED_RECEIVE_BYTES: u32 = 4 * 1_024;
+/// It says this often that it lives: below what counts as a flood.
+pub(crate) const STALLED_BEAT_EVERY: Duration = Duration::from_millis(125);
+/// It says so this often at the start, which the hub allows as well: the answers must fill its outbox before it is given up because it
+/// acknowledges nothing.
+pub(crate) const STALLED_BURST: u32 = 30;
+/// Commands that wait for each of them: as many as a hub has on their way to one device.
+pub(crate) const BACKLOG_COMMANDS: usize = 32;
+/// Bytes of the arguments of each.
+pub(crate) const BACKLOG_ARGS_BYTES: usize = 16_000;
+/// They must be given up after this long.
+pub(crate) const GIVEN_UP_MAX: Duration = Duration::from_secs(120);
 /// Bytes of the arguments of one group command, as JSON.
 pub(crate) const ARGS_BYTES: usize = 256;
 

@@ -36,7 +36,7 @@ impl Listener {
     ) -> anyhow::Result<Self> {
         let name = &device.name;
         let subscribed = async {
-            let (socket, _) = device.upgrade(server, kind, false).await?;
+            let (socket, _) = device.upgrade(server, kind, false, None).await?;
             let mut listener = Self { socket, nats: None };
             match speech {
                 Speech::Nothing => {}

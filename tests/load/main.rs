@@ -22,6 +22,8 @@ mod progress;
 mod report;
 mod scenario;
 mod server;
+mod slow_readers;
+mod stalled;
 mod swarm;
 mod tally;
 mod wire;
@@ -39,6 +41,7 @@ use floor::FloorFlags;
 use growth::Growth;
 use joins::Joins;
 use scenario::IdleAndFanout;
+use slow_readers::SlowReaders;
 use swarm::SwarmFlags;
 
 /// Measures what a hub costs per device: memory, set-up, delivery. Build it and the node in release first.
@@ -94,6 +97,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// What members that read nothing cost the others, and what becomes of them.
+    SlowReaders {
+        #[command(flatten)]
+        what: SlowReaders,
+        /// Print JSON on standard output, and the table on standard error.
+        #[arg(long)]
+        json: bool,
+    },
     /// The least a server can do, to measure others against.
     #[command(hide = true)]
     Floor(FloorFlags),
@@ -114,6 +125,9 @@ fn main() -> ExitCode {
             measure(async || what.run().await, |report| report.table(), json)
         }
         Command::Joins { what, json } => {
+            measure(async || what.run().await, |report| report.table(), json)
+        }
+        Command::SlowReaders { what, json } => {
             measure(async || what.run().await, |report| report.table(), json)
         }
         Command::BusCost { what, json } => {

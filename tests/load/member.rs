@@ -52,8 +52,27 @@ impl Joined {
         kind: &Kind,
         resume: bool,
     ) -> anyhow::Result<Self> {
+        Self::join_within(device, hub, kind, resume, None).await
+    }
+
+    /// The same with a window of so many bytes.
+    ///
+    /// # Errors
+    /// As [`Joined::join`].
+    pub(crate) async fn join_within(
+        device: &Device,
+        hub: SocketAddr,
+        kind: &Kind,
+        resume: bool,
+        window: Option<u32>,
+    ) -> anyhow::Result<Self> {
         let name = &device.name;
-        match timeout(ARRIVAL_MAX, Self::try_join(device, hub, kind, resume)).await {
+        match timeout(
+            ARRIVAL_MAX,
+            Self::try_join(device, hub, kind, resume, window),
+        )
+        .await
+        {
             Ok(joined) => joined.with_context(|| format!("{name} cannot join")),
             Err(_) => bail!("{name} did not join within {ARRIVAL_MAX:?}"),
         }
@@ -64,8 +83,9 @@ impl Joined {
         hub: SocketAddr,
         kind: &Kind,
         resume: bool,
+        window: Option<u32>,
     ) -> anyhow::Result<Self> {
-        let (socket, resumed) = device.upgrade(hub, kind, resume).await?;
+        let (socket, resumed) = device.upgrade(hub, kind, resume, window).await?;
         let mut joined = Self {
             socket,
             groups: Vec::new(),
@@ -101,6 +121,11 @@ impl Joined {
                 bail!("join refused: {}", reply.response);
             }
         }
+    }
+
+    /// The bare connection.
+    pub(crate) fn into_socket(self) -> Socket {
+        self.socket
     }
 
     /// Closes, and waits until the hub has, too.

@@ -20,7 +20,9 @@ pub(crate) enum Order {
     },
     /// Every device connects to a server that is no hub, says what this one wants to hear first, and stays.
     Listen { server: SocketAddr, speech: Speech },
-    /// Every device closes its connection and waits until the server has, too.
+    /// Every device connects, joins its own channel and its group's, and reads nothing from then on.
+    Stall { hub: SocketAddr },
+    /// Every device closes its connection and waits until the server has, too. One that read nothing reads to the end.
     Depart,
     /// Whether devices keep acknowledgements back; those kept so far go out when it turns false.
     Acks { hold: bool },
@@ -54,6 +56,8 @@ pub(crate) enum Note {
     Repeated,
     /// The hub could not commit an acknowledgement; the device says it again when it was asked to.
     Refused,
+    /// The hub closed the connection of a device that read nothing, with this code; 0 for none.
+    Closed(u16),
     /// The run cannot go on.
     Failed(String),
 }

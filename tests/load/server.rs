@@ -1,10 +1,11 @@
 //! The node that is measured: the real program on a directory of its own, started and ended by pid.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use hub_cli::{Client, ClientOptions};
+use hub_cli::{Client, ClientOptions, PageOf};
 use hub_node::pki::{Authority, registration_proof};
 use hub_node::store::records::Role;
 use hub_node::{Config, token};
@@ -191,14 +192,15 @@ impl Site {
     }
 }
 
-/// Makes the devices members of the group.
+/// Makes the devices of these numbers members of the group, beside those below them.
 ///
 /// # Errors
 /// The API's; devices that it does not know.
-pub(crate) async fn add_members(api: &Client, devices: u32) -> anyhow::Result<()> {
+pub(crate) async fn add_members(api: &Client, numbers: Range<u32>) -> anyhow::Result<()> {
     /// Devices of one call; the hub takes 10,000.
     const PER_CALL: usize = 5_000;
-    let names: Vec<Slug> = (0..devices)
+    let devices = numbers.end;
+    let names: Vec<Slug> = numbers
         .map(|number| device::name(number).parse())
         .collect::<Result<_, _>>()?;
     for some in names.chunks(PER_CALL) {
@@ -215,6 +217,23 @@ pub(crate) async fn add_members(api: &Client, devices: u32) -> anyhow::Result<()
 }
 
 impl Server {
+    /// How many devices are connected.
+    ///
+    /// # Errors
+    /// The API's.
+    pub(crate) async fn connected(&self) -> anyhow::Result<u64> {
+        let mut connected = 0;
+        let mut page = PageOf::default();
+        loop {
+            let connections = self.api.connections(ORG, &page).await?;
+            connected += connections.items.len() as u64;
+            match connections.next_cursor {
+                Some(next) => page.cursor = Some(next),
+                None => return Ok(connected),
+            }
+        }
+    }
+
     /// Stops the node as an operator would, and waits for its end.
     ///
     /// # Errors

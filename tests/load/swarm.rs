@@ -21,6 +21,7 @@ use crate::limits::{CONNECTS_AT_ONCE, NOTES_MAX, PROGRESS_STEP};
 use crate::listener::Listener;
 use crate::member::Joined;
 use crate::orders::{Note, Order, Speech};
+use crate::stalled::Stalled;
 use crate::tally::{Tally, tell};
 
 /// What a worker is started with.
@@ -75,6 +76,9 @@ async fn obey(flags: &SwarmFlags) -> anyhow::Result<()> {
             }
             Some(Order::Listen { server, speech }) => {
                 staying = arrive(Goal::Other { server, speech }, &kind, &devices).await?;
+            }
+            Some(Order::Stall { hub }) => {
+                staying = arrive(Goal::Stall { hub }, &kind, &devices).await?;
             }
             Some(Order::Depart) => depart(&mut staying, &kind).await?,
             Some(Order::Acks { hold }) => drop(kind.hold.send_replace(hold)),
@@ -143,6 +147,8 @@ async fn visit(hub: SocketAddr, kind: &Rc<Kind>, devices: &Rc<[Device]>) -> anyh
 enum Goal {
     /// To hubs, each to another one in turn.
     Hubs { hubs: Vec<SocketAddr>, resume: bool },
+    /// To a hub, to read nothing there.
+    Stall { hub: SocketAddr },
     /// To a server that is no hub.
     Other { server: SocketAddr, speech: Speech },
 }
@@ -151,6 +157,7 @@ enum Goal {
 enum Arrived {
     Member(Joined),
     Listener(Listener),
+    Stalled(Stalled),
 }
 
 impl Goal {
@@ -163,6 +170,10 @@ impl Goal {
                 let mut joined = Joined::join(device, *hub, kind, *resume).await?;
                 joined.join_group().await?;
                 Ok(Arrived::Member(joined))
+            }
+            Self::Stall { hub } => {
+                let stalled = Stalled::join(device, *hub, kind).await?;
+                Ok(Arrived::Stalled(stalled))
             }
             Self::Other { server, speech } => {
                 let listener = Listener::subscribe(device, *server, *speech, kind).await?;
@@ -195,6 +206,9 @@ async fn arrive(goal: Goal, kind: &Rc<Kind>, devices: &Rc<[Device]>) -> anyhow::
             }
             Arrived::Listener(listener) => {
                 staying.spawn_local(listener.stay(kind.clone()));
+            }
+            Arrived::Stalled(stalled) => {
+                staying.spawn_local(stalled.stay(kind.clone()));
             }
         }
         progress(staying.len(), total);
