@@ -141,18 +141,26 @@ impl Joined {
     /// # Errors
     /// When it is a member of none or several, or is refused, or nothing comes in time.
     pub(crate) async fn join_group(&mut self) -> anyhow::Result<()> {
-        let [topic] = &self.groups[..] else {
-            bail!("the hub named {} groups instead of 1", self.groups.len());
-        };
-        let join = wire::join_group(topic);
         let joined = async {
-            self.say(join).await?;
+            self.ask_group().await?;
             self.answer(wire::GROUP_REF).await
         };
         match timeout(ARRIVAL_MAX, joined).await {
             Ok(answer) => answer.map(drop).context("cannot join the group"),
             Err(_) => bail!("the group did not answer within {ARRIVAL_MAX:?}"),
         }
+    }
+
+    /// The same without reading the answer, or anything else.
+    ///
+    /// # Errors
+    /// When it is a member of none or several, or the connection is over.
+    pub(crate) async fn ask_group(&mut self) -> anyhow::Result<()> {
+        let [topic] = &self.groups[..] else {
+            bail!("the hub named {} groups instead of 1", self.groups.len());
+        };
+        let join = wire::join_group(topic);
+        self.say(join).await
     }
 
     /// Lives: heartbeats, takes commands, acknowledges them. Returns when all are told to depart and it has.

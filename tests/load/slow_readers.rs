@@ -89,8 +89,10 @@ impl SlowReaders {
         acked(&server, &mut fleet.crew, 5).await?;
         for _ in 0..self.turns {
             sleep(SETTLE).await;
-            let without = acked(&server, &mut fleet.crew, self.rounds).await?;
+            let (without, ids) = acked_ids(&server, &mut fleet.crew, self.rounds).await?;
             report.without.push(last(&without));
+            // Else the slow readers would be owed these first.
+            catch_up(&server, &mut guests, ids).await?;
             self.with_slow(&server, &mut fleet.crew, &mut guests, &mut report)
                 .await?;
         }
@@ -131,18 +133,10 @@ impl SlowReaders {
                 None => report.closed.push((code, 1)),
             }
         }
-        let hubs = vec![server.hub];
-        let order = Order::Arrive {
-            hubs,
-            resume: false,
-        };
-        let back = bar("slow readers return", report.slow);
-        guests.order(&order, &back).await?;
-        back.finish();
         commands.extend(ids);
         report.commands += u32::try_from(commands.len())?;
-        report.lost += unfinished(server, commands).await?;
-        depart(guests, "departure".to_owned()).await
+        report.lost += catch_up(server, guests, commands).await?;
+        Ok(())
     }
 }
 
@@ -188,6 +182,25 @@ async fn given_up(server: &Server, readers: u32) -> anyhow::Result<f64> {
     let waited = wait::until("slow readers are given up", GIVEN_UP_MAX, alone).await;
     waited.context("a slow reader is still connected")?;
     Ok(most)
+}
+
+/// Has the slow readers come, read and acknowledge what they missed, and leave; of how many commands they did not get to the end.
+async fn catch_up(
+    server: &Server,
+    guests: &mut Crew,
+    commands: Vec<CommandId>,
+) -> anyhow::Result<u32> {
+    let hubs = vec![server.hub];
+    let order = Order::Arrive {
+        hubs,
+        resume: false,
+    };
+    let bar = bar("slow readers catch up", guests.devices);
+    guests.order(&order, &bar).await?;
+    bar.finish();
+    let lost = unfinished(server, commands).await?;
+    depart(guests, "departure".to_owned()).await?;
+    Ok(lost)
 }
 
 /// How many commands some device has not acknowledged, after it had time to.

@@ -29,7 +29,7 @@ impl Stalled {
     ) -> anyhow::Result<Self> {
         let window = Some(STALLED_RECEIVE_BYTES);
         let mut joined = Joined::join_within(device, hub, kind, false, window).await?;
-        joined.join_group().await?;
+        joined.ask_group().await?;
         Ok(Self(joined.into_socket()))
     }
 
