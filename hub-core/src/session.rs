@@ -449,6 +449,13 @@ impl Session {
                         out.push(Effect::Note(Note::Resent));
                         self.push_command(command, None, out);
                     }
+                    let number = self.number();
+                    if self.liveness.ask(number) {
+                        out.push(Effect::Ping(number));
+                    }
+                }
+                Overdue::HalfOpen if self.liveness.is_deaf(now) => {
+                    return self.close(CloseReason::SlowConsumer, out);
                 }
                 Overdue::HalfOpen => return self.close(CloseReason::AckTimeout, out),
             }

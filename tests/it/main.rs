@@ -16,4 +16,5 @@ mod harness;
 mod kills;
 mod phoenix_client;
 mod rules;
+mod slow_readers;
 mod wire_rules;

@@ -2,8 +2,10 @@
 //!
 //! It holds what a [`crate::sandbox::Sandbox`] holds; only the node lives elsewhere.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use hub_cli::{Client, ClientOptions};
 use hub_firmware::SigningKey;
 use hub_node::store::records::Role;
@@ -133,6 +135,25 @@ impl HubProcess {
             program.kill()?;
         }
         Ok(())
+    }
+
+    /// Where devices connect.
+    #[must_use]
+    pub fn device_addr(&self) -> SocketAddr {
+        self.config.device_listen
+    }
+
+    /// The most memory that the process of this run has had at a time: its resident set, as the kernel counts it.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn peak_memory_bytes(&self) -> anyhow::Result<usize> {
+        let pid = self.program.as_ref().context("it does not run")?.pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        let kib: usize = kib.context("the kernel does not tell")?.trim().parse()?;
+        Ok(kib * 1_024)
     }
 
     /// Where the API is, `http://…`.

@@ -68,6 +68,9 @@ impl Session {
 
     pub(super) fn ponged(&mut self, number: Option<u32>, now: Instant, out: &mut Vec<Effect>) {
         self.liveness.heard(now);
+        if let Some(number) = number {
+            self.liveness.answered(number);
+        }
         if !self.within_rate(now, out) {
             return;
         }

@@ -129,26 +129,61 @@ fn an_acknowledged_command_is_settled_after_its_commit() {
 
 #[test]
 fn a_silent_device_is_sent_the_command_again_then_counts_as_half_open() {
+    // It reads, for it answers the pings that ask so; or it may be gone, for it says nothing at all.
+    for answers in [true, false] {
+        let mut bench = with_one_sent();
+        for _ in 1..SENDS_MAX {
+            let out = bench.after(ACK_MAX);
+            assert_eq!(sent(&out), [1]);
+            if let (true, Some(number)) = (answers, pinged(&out)) {
+                bench.step(Event::Ponged(Some(number)));
+            }
+        }
+        let late = Duration::from_millis(250);
+        assert_eq!(
+            bench.after(ACK_MAX + late).last(),
+            Some(&Effect::Close(CloseReason::AckTimeout))
+        );
+    }
+}
+
+#[test]
+fn a_device_that_talks_and_answers_no_ping_is_a_slow_consumer() {
+    let mut bench = with_one_sent();
+    let mut pings = 0;
+    for _ in 1..SENDS_MAX {
+        bench.step(Event::Ponged(None));
+        let out = bench.after(ACK_MAX);
+        assert_eq!(sent(&out), [1]);
+        pings += usize::from(pinged(&out).is_some());
+    }
+    assert_eq!(pings, 1, "one question is enough");
+    assert_eq!(
+        bench.after(ACK_MAX).last(),
+        Some(&Effect::Close(CloseReason::SlowConsumer))
+    );
+}
+
+/// A device that can acknowledge and has been sent command 1.
+fn with_one_sent() -> Bench {
     let mut bench = Bench::joined(ACK, level());
     bench.step(Event::Hint {
         seq: Seq(12),
         body: None,
     });
-    bench.reconciled(
-        Level {
-            head: Seq(12),
-            ..level()
-        },
-        vec![own(1, 11)],
-    );
-    for _ in 1..SENDS_MAX {
-        bench.step(Event::Ponged(None));
-        assert_eq!(sent(&bench.after(ACK_MAX)), [1]);
-    }
-    assert_eq!(
-        bench.after(ACK_MAX).last(),
-        Some(&Effect::Close(CloseReason::AckTimeout))
-    );
+    let level = Level {
+        head: Seq(12),
+        ..level()
+    };
+    bench.reconciled(level, vec![own(1, 11)]);
+    bench
+}
+
+fn pinged(out: &[Effect]) -> Option<u32> {
+    out.iter().find_map(|effect| match effect {
+        Effect::Ping(number) => Some(*number),
+        _ => None,
+    })
 }
 
 #[test]
