@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tokio::time::sleep;
 
 use crate::crew::Crew;
-use crate::gauge::monotonic_ns;
+use crate::gauge::{Gauge, monotonic_ns};
 use crate::limits::COMMAND_EVERY;
 use crate::orders::{Order, Span};
 use crate::progress::bar;
@@ -82,12 +82,13 @@ pub(crate) fn since(at: u64, began: u64) -> Duration {
     Duration::from_nanos(at.saturating_sub(began))
 }
 
-/// Deliveries and acknowledgements, one after the other.
+/// Deliveries and acknowledgements, one after the other; `gauge` reads what all nodes cost.
 ///
 /// # Errors
 /// The API's, and what the workers report.
 pub(crate) async fn held(
     server: &Server,
+    gauge: &Gauge,
     crew: &mut Crew,
     rounds: u32,
     what: String,
@@ -98,14 +99,14 @@ pub(crate) async fn held(
     for _ in 0..rounds {
         crew.order(&Order::Acks { hold: true }, &bar).await?;
         let pause = sleep(COMMAND_EVERY);
-        let begin = server.gauge.cpu()?;
+        let begin = gauge.cpu()?;
         let call = Call::make(server).await?;
         let delivered = crew.delivered(call.id).await?;
-        let middle = server.gauge.cpu()?;
+        let middle = gauge.cpu()?;
         let released = monotonic_ns()?;
         crew.order(&Order::Acks { hold: false }, &bar).await?;
         let acked = crew.acked(call.id).await?;
-        let end = server.gauge.cpu()?;
+        let end = gauge.cpu()?;
         delivery_cpu += middle.saturating_sub(begin);
         ack_cpu += end.saturating_sub(middle);
         series.add(&call, delivered, since(acked.last, released));

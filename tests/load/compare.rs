@@ -4,17 +4,21 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use hub_node::store::postgres::PostgresStore;
+use hub_servers::{Postgres, Redis};
+use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::commands::{held, since};
 use crate::crew::Crew;
 use crate::fleet::{self, Fleet, FleetFlags, depart};
-use crate::gauge::Memory;
+use crate::gauge::{Gauge, Memory};
 use crate::limits::{COMMAND_EVERY, SETTLE};
 use crate::orders::Order;
 use crate::peer::{Peer, Running};
 use crate::progress::bar;
 use crate::report::{Percentiles, micros_each};
+use crate::server::{Server, Shared, cluster_key};
 use report::{CompareReport, Figures, Row};
 
 mod report;
@@ -41,8 +45,37 @@ pub(crate) struct Compare {
         default_value = "floor,nchan,nats"
     )]
     peers: Vec<Peer>,
+    /// Two nodes on Postgres and Redis instead of one on SQLite, with half of the devices on each.
+    #[arg(long)]
+    cluster: bool,
     #[command(flatten)]
     fleet: FleetFlags,
+}
+
+/// What two nodes share. Ends with this.
+struct Backing {
+    shared: Shared,
+    _servers: (Postgres, Redis),
+    _secrets: TempDir,
+}
+
+impl Backing {
+    async fn start() -> anyhow::Result<Self> {
+        let (postgres, redis) = tokio::try_join!(Postgres::start(), Redis::start())?;
+        postgres.create_database("compare")?;
+        let secrets = TempDir::new()?;
+        let shared = Shared {
+            database_url: postgres.url("compare"),
+            redis_url: redis.url(),
+            cluster_key: cluster_key(secrets.path())?,
+        };
+        PostgresStore::migrate(&shared.database_url).await?;
+        Ok(Self {
+            shared,
+            _servers: (postgres, redis),
+            _secrets: secrets,
+        })
+    }
 }
 
 impl Compare {
@@ -54,7 +87,13 @@ impl Compare {
         for peer in &self.peers {
             peer.check()?;
         }
-        let mut fleet = Fleet::enrol(&self.fleet, self.devices, None).await?;
+        let backing = if self.cluster {
+            Some(Backing::start().await?)
+        } else {
+            None
+        };
+        let shared = backing.as_ref().map(|backing| &backing.shared);
+        let mut fleet = Fleet::enrol(&self.fleet, self.devices, shared).await?;
         let mut hub = Vec::new();
         let mut others: Vec<(Peer, Vec<Figures>)> =
             self.peers.iter().map(|peer| (*peer, Vec::new())).collect();
@@ -68,6 +107,11 @@ impl Compare {
                 turns.push(figures.with_context(|| format!("the turn of {name}"))?);
             }
         }
+        let about = if self.cluster {
+            report::ABOUT_HUBS
+        } else {
+            report::ABOUT_HUB
+        };
         let repeats = fleet.crew.repeats;
         fleet.crew.dismiss().await?;
         let others = others
@@ -79,26 +123,38 @@ impl Compare {
             turns: self.turns,
             workers: self.fleet.workers,
             node_log: self.fleet.node_log.clone(),
-            hub: Row::of("hub", report::ABOUT_HUB, hub),
+            hub: Row::of("hub", about, hub),
             others: others.collect(),
             repeats,
         })
     }
 
-    /// The hub's: devices are known, the node is fresh, acknowledgements are kept until the last device has a command.
+    /// The hub's: devices are known, its nodes are fresh, acknowledgements are kept until the last device has a command.
     async fn hub_turn(&self, fleet: &mut Fleet, stage: &str) -> anyhow::Result<Figures> {
-        let server = fleet.site.start().await?;
+        let mut nodes = vec![fleet.site.start().await?];
+        if self.cluster {
+            nodes.push(fleet.site.start().await?);
+        }
+        let gauge = Gauge::of(nodes.iter().map(Server::pid))?;
         sleep(SETTLE).await;
-        let before = server.gauge.memory()?;
-        let arrival = fleet
-            .arrive(&server, false, format!("{stage}: arrival"))
-            .await?;
-        sleep(SETTLE).await;
-        let idle = server.gauge.memory()?;
+        let before = gauge.memory()?;
+        let hubs = nodes.iter().map(|node| node.hub).collect();
+        let order = Order::Arrive {
+            hubs,
+            resume: false,
+        };
         let crew = &mut fleet.crew;
-        let held = held(&server, crew, self.rounds, format!("{stage}: messages")).await?;
+        let what = format!("{stage}: arrival");
+        let arrival = fleet::arrive(crew, &order, &gauge, what).await?;
+        sleep(SETTLE).await;
+        let idle = gauge.memory()?;
+        let what = format!("{stage}: messages");
+        let first = nodes.first().context("no node")?;
+        let held = held(first, &gauge, crew, self.rounds, what).await?;
         depart(crew, format!("{stage}: departure")).await?;
-        server.stop().await?;
+        for node in nodes {
+            node.stop().await?;
+        }
         Ok(Figures {
             set_up_cpu_us: arrival.cpu_us,
             delivery_cpu_us: held.cpu_us_per_delivery,

@@ -51,7 +51,14 @@ impl IdleAndFanout {
         let idle = (gauge.memory()?, Slab::read()?);
         let (share, seconds) = watch(gauge, self.idle_seconds).await?;
         let crew = &mut fleet.crew;
-        let held = held(server, crew, self.rounds, "delivery alone".to_owned()).await?;
+        let held = held(
+            server,
+            gauge,
+            crew,
+            self.rounds,
+            "delivery alone".to_owned(),
+        )
+        .await?;
         let acked = acked(server, crew, self.rounds).await?;
         sleep(SETTLE).await;
         let after = gauge.memory()?;

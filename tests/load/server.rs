@@ -217,6 +217,11 @@ pub(crate) async fn add_members(api: &Client, numbers: Range<u32>) -> anyhow::Re
 }
 
 impl Server {
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.program.pid()
+    }
+
     /// How many devices are connected.
     ///
     /// # Errors

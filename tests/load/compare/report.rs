@@ -10,6 +10,11 @@ use crate::limits::HEARTBEAT_EVERY;
 pub(super) const ABOUT_HUB: &str = "hub: an actor per device, mutual TLS with the certificate looked up; two joins of its channels kept in the store, every command durable \
      before it is sent, bounds on slow readers. Acknowledgements are kept back here; none of the others has any";
 
+/// The same of two nodes.
+pub(super) const ABOUT_HUBS: &str = "hub: two nodes on one Postgres through Redis, half of the devices on each; an actor per device, mutual TLS with the certificate looked up; two \
+     joins of its channels kept in the store, every command durable before it is sent, bounds on slow readers. Its CPU is that of both nodes. Acknowledgements are kept back here; none of \
+     the others has any";
+
 /// One server's figures in one turn, or the medians of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Figures {
