@@ -45,6 +45,8 @@ pub(crate) const STALLED_BURST: u32 = 30;
 pub(crate) const BACKLOG_COMMANDS: usize = 32;
 /// Bytes of the arguments of each.
 pub(crate) const BACKLOG_ARGS_BYTES: usize = 16_000;
+/// How often the measuring process looks whether they are given up: a few times while the hub still says why.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// They must be given up after this long.
 pub(crate) const GIVEN_UP_MAX: Duration = Duration::from_secs(120);
 /// Bytes of the arguments of one group command, as JSON.
