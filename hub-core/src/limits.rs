@@ -184,6 +184,10 @@ pub const JOINS_PER_SECOND: u64 = 500;
 /// Longest time a device is told to wait for the database.
 pub const UNAVAILABLE_RETRY_MAX: Duration = Duration::from_secs(60);
 
+// --- telemetry
+/// Series of latency histograms for which traces are kept as examples, one in each bucket.
+pub const EXEMPLAR_SERIES_MAX: usize = 256;
+
 // --- firmware files
 /// Firmware uploads that one node takes at the same time; more are answered 503.
 pub const UPLOADS_MAX: usize = 8;
@@ -223,6 +227,8 @@ pub const LOOKUPS_MAX: usize = 128;
 pub const LOOKUPS_QUEUED_MAX: usize = 1024;
 /// A TLS session key for tickets makes tickets for this long and accepts them for twice as long.
 pub const TICKET_KEY_LIFETIME: Duration = Duration::from_secs(6 * 3600);
+/// A node looks this often whether the files of its device certificate were replaced.
+pub const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Bytes of a certificate's serial number; the bound of RFC 5280.
 pub const CERTIFICATE_SERIAL_BYTES_MAX: usize = 20;
 /// Bytes of PEM text with one certificate.

@@ -4,6 +4,7 @@
 //! - `/livez`: 200 while the process answers at all; a node that does not is to be restarted.
 //! - `/readyz`: 200 while devices may be sent here, 404 while the node drains (HAProxy then keeps what is connected and sends nobody
 //!   new), 503 when it is broken. The body says how database and bus are, whatever the status.
+//! - `/metrics`: what the node counts, as text of Prometheus or OpenMetrics.
 //! - `POST /drain`: sends the devices away as SIGTERM does, without ending the process.
 //!
 //! A database or a bus that is away makes no node unready: all nodes would be, and devices hold their sockets meanwhile.
@@ -13,7 +14,8 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use hub_core::bus_health::BusState;
@@ -26,6 +28,7 @@ use tracing::warn;
 use crate::database::Database;
 use crate::routing::Sockets;
 use crate::store::cluster::NodeRun;
+use crate::telemetry::scrape::{Format, Scrape};
 
 /// What a node is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,14 +57,32 @@ pub(crate) struct Probes {
     pub(crate) drain: Arc<Notify>,
 }
 
+impl Probes {
+    /// What the node is doing, in one word.
+    pub(crate) fn state(&self) -> &'static str {
+        match *self.phase.borrow() {
+            Phase::Starting => "starting",
+            Phase::Draining(_) => "draining",
+            Phase::Ready if *self.isolated.borrow() => "isolated",
+            Phase::Ready => "ready",
+        }
+    }
+}
+
 /// Serves the probes until `stop`.
-pub(crate) async fn serve(listener: TcpListener, probes: Probes, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    probes: Probes,
+    scrape: Scrape,
+    stop: CancellationToken,
+) {
     let router = Router::new()
         .route("/startupz", get(startup))
         .route("/livez", get(async || Json(json!({ "status": "alive" }))))
         .route("/readyz", get(ready))
         .route("/drain", post(drain))
-        .with_state(probes);
+        .with_state(probes)
+        .route("/metrics", get(metrics).with_state(scrape));
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(error) = served.await {
         warn!(%error, "the listener of the probes ended");
@@ -79,12 +100,11 @@ async fn startup(State(probes): State<Probes>) -> Response {
 }
 
 async fn ready(State(probes): State<Probes>) -> Response {
-    let phase = *probes.phase.borrow();
-    let (status, word) = match phase {
-        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
-        Phase::Draining(_) => (StatusCode::NOT_FOUND, "draining"),
-        Phase::Ready if *probes.isolated.borrow() => (StatusCode::SERVICE_UNAVAILABLE, "isolated"),
-        Phase::Ready => (StatusCode::OK, "ready"),
+    let (phase, word) = (*probes.phase.borrow(), probes.state());
+    let status = match word {
+        "ready" => StatusCode::OK,
+        "draining" => StatusCode::NOT_FOUND,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     let now = Instant::now();
     let bus = probes.bus.borrow().clone();
@@ -104,6 +124,19 @@ async fn ready(State(probes): State<Probes>) -> Response {
         body.insert("draining_s".into(), seconds.into());
     }
     (status, Json(body)).into_response()
+}
+
+async fn metrics(State(scrape): State<Scrape>, headers: HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    let format = Format::accepted(accept.unwrap_or_default());
+    // It reads files of the kernel, so it must not hold up whoever serves sockets.
+    match tokio::task::spawn_blocking(move || scrape.text(format)).await {
+        Ok(text) => ([(CONTENT_TYPE, format.content_type())], text).into_response(),
+        Err(error) => {
+            warn!(%error, "a scrape failed");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
 }
 
 async fn drain(State(probes): State<Probes>) -> Response {

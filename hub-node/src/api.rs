@@ -32,8 +32,9 @@ use crate::blobs::Blobs;
 use crate::bus::Bus;
 use crate::store::delivery::Changed;
 use crate::store::{Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use hub_core::limits::{
     API_CALL_MAX, API_CALLS_MAX, API_PUBLISH_MAX, API_UPLOAD_MAX, IDEMPOTENCY_WAIT_MAX,
 };
@@ -92,6 +93,7 @@ pub struct ApiState {
     calls: Arc<Semaphore>,
     flights: idempotency::Flights,
     hints_lost: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
 }
 
 impl ApiState {
@@ -102,6 +104,7 @@ impl ApiState {
         blobs: Blobs,
         clock: Clock,
         limits: ApiLimits,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             store,
@@ -112,6 +115,7 @@ impl ApiState {
             calls: Arc::new(Semaphore::new(limits.calls_max)),
             flights: idempotency::Flights::default(),
             hints_lost: Arc::default(),
+            metrics,
         }
     }
 
@@ -267,6 +271,6 @@ pub fn router(state: ApiState) -> Router {
         .fallback(layers::no_route)
         .method_not_allowed_fallback(layers::no_method)
         .layer(CatchPanicLayer::custom(layers::panicked))
-        .layer(from_fn(layers::dress))
+        .layer(from_fn_with_state(state.clone(), layers::dress))
         .with_state(state)
 }

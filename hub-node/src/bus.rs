@@ -10,6 +10,7 @@ pub mod redis;
 use async_trait::async_trait;
 use hub_core::bus_health::BusState;
 use hub_proto::cluster::{Hint, Notice};
+use hub_proto::time::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 /// A message could not be handed over. The poller will find the change.
@@ -32,6 +33,15 @@ pub enum Inbound {
     Notice(Notice),
 }
 
+/// What reaches a node, and when it was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// By the clock of the node that said it; `None` when it did not tell.
+    pub sent_at: Option<Timestamp>,
+    /// What.
+    pub said: Inbound,
+}
+
 /// Fans hints out to every node, this one included.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
@@ -42,7 +52,7 @@ pub trait Bus: Send + Sync + 'static {
     fn notify(&self, node: &str, notice: Notice) -> Result<(), BusError>;
 
     /// What reaches this node, in a bounded queue. A bus has one subscriber per node.
-    fn subscribe(&self) -> Option<mpsc::Receiver<Inbound>>;
+    fn subscribe(&self) -> Option<mpsc::Receiver<Arrival>>;
 
     /// How well this node hears the others.
     fn state(&self) -> watch::Receiver<BusState>;

@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use crate::config::{Config, ConfigError, ConfigFlags};
+use crate::telemetry::listing;
 use crate::{Node, demo, firmware, pki, tables, token};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -41,6 +42,11 @@ enum Command {
     Migrate(tables::MigrateCommand),
     /// Move a hub into Postgres, or declare a restored database a new history.
     Store(tables::StoreCommand),
+    /// Look at what a node counts.
+    Metrics {
+        #[command(subcommand)]
+        command: MetricsCommand,
+    },
     /// Look at the configuration.
     Config {
         #[command(subcommand)]
@@ -52,6 +58,16 @@ enum Command {
 enum ConfigCommand {
     /// Check it, print what is in effect, and say everything that is wrong at once.
     Check(ConfigFlags),
+}
+
+#[derive(Subcommand)]
+enum MetricsCommand {
+    /// List every metric of a node: its name in a Prometheus, kind, unit, attributes and what it says.
+    List {
+        /// As JSON, with the dotted names of OpenTelemetry.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Runs the program with these arguments, the first of which is its name; what the process should exit with.
@@ -89,6 +105,9 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Token(command) => command.run(&mut std::io::stdout()).await,
         Command::Migrate(command) => command.run(&mut std::io::stdout()).await,
         Command::Store(command) => command.run(&mut std::io::stdout()).await,
+        Command::Metrics {
+            command: MetricsCommand::List { json },
+        } => Ok(listing::print(json, &mut std::io::stdout())?),
         Command::Config {
             command: ConfigCommand::Check(flags),
         } => {

@@ -17,6 +17,7 @@ use crate::edge::signed_url::LinkSigner;
 use crate::identity::verdicts::Verdicts;
 use crate::routing::Sockets;
 use crate::store::Store;
+use crate::telemetry::metrics::Metrics;
 use crate::writes::Writes;
 
 /// The shared parts of a node.
@@ -32,6 +33,7 @@ pub(crate) struct Context {
     pub(crate) sockets: Arc<Sockets>,
     pub(crate) groups: ActorRef<groups::Message>,
     pub(crate) links: LinkSigner,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Context {

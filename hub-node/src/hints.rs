@@ -1,6 +1,7 @@
 //! From "a channel moved" to the actors it concerns, whether the bus said so or the poller found it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hub_core::bus_health::BusState;
 use hub_core::limits::{POLL_CHANGES_MAX, POLL_EVERY, POLL_EVERY_DEGRADED};
@@ -11,13 +12,15 @@ use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
 use crate::actors::{device_socket, groups};
-use crate::bus::Inbound;
+use crate::bus::{Arrival, Inbound};
+use crate::context::wall_clock;
 use crate::database::Database;
 use crate::edge::tls::DeviceTls;
 use crate::identity::verdicts::Verdicts;
 use crate::routing::Sockets;
 use crate::store::Store;
 use crate::store::delivery::Mark;
+use crate::telemetry::metrics::{Direction, Metrics, OnBus};
 
 /// Where hints go.
 #[derive(Clone)]
@@ -27,17 +30,31 @@ pub(crate) struct Dispatch {
     pub(crate) groups: ActorRef<groups::Message>,
     pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) tls: Arc<DeviceTls>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Dispatch {
     /// Hands on what comes over the bus until it ends.
-    pub(crate) async fn follow(self, mut inbound: mpsc::Receiver<Inbound>) {
-        while let Some(message) = inbound.recv().await {
-            match message {
+    pub(crate) async fn follow(self, mut inbound: mpsc::Receiver<Arrival>) {
+        while let Some(Arrival { sent_at, said }) = inbound.recv().await {
+            let kind = match said {
                 // A hint of another history says nothing about this one; the poller knows what is true here.
-                Inbound::Hint(hint) if hint.epoch != self.epoch => {}
-                Inbound::Hint(hint) => self.moved(hint.channel, hint.seq, hint.body),
-                Inbound::Notice(notice) => self.sockets.notice(notice.device, notice.generation),
+                Inbound::Hint(hint) if hint.epoch != self.epoch => OnBus::Hint,
+                Inbound::Hint(hint) => {
+                    self.moved(hint.channel, hint.seq, hint.body);
+                    OnBus::Hint
+                }
+                Inbound::Notice(notice) => {
+                    self.sockets.notice(notice.device, notice.generation);
+                    OnBus::Notice
+                }
+            };
+            self.metrics.on_bus(Direction::In, kind);
+            if let Some(sent_at) = sent_at {
+                // Clocks of nodes may differ: what would be negative counts as nothing.
+                let after = wall_clock().as_micros() - sent_at.as_micros();
+                let after = u64::try_from(after).unwrap_or_default();
+                self.metrics.bus_handled(Duration::from_micros(after), None);
             }
         }
     }

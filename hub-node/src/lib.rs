@@ -12,6 +12,7 @@ pub mod node;
 pub mod pki;
 pub mod store;
 pub mod tables;
+pub mod telemetry;
 pub mod token;
 
 pub(crate) mod actors;
@@ -30,3 +31,4 @@ pub(crate) mod writes;
 
 pub use config::Config;
 pub use node::Node;
+pub use telemetry::Telemetry;

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use axum::Router;
 use hub_core::limits::{HANDSHAKES_MAX, READS_MAX, STOP_MAX};
 use ractor::ActorRef;
+use rustls::ServerConfig;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,6 @@ use crate::actors::sockets::SocketSupervisors;
 use crate::admin::{self, Phase};
 use crate::api::{self, ApiLimits, ApiState};
 use crate::blobs::Blobs;
-use crate::bus::Bus;
 use crate::config::Config;
 use crate::context::{Context, wall_clock};
 use crate::drain::{self, Pace};
@@ -35,6 +35,8 @@ use crate::routing::Sockets;
 use crate::secret::ClusterSecret;
 use crate::store::Store;
 use crate::store::cluster::NodeRun;
+use crate::telemetry::observed::{Certificates, Shown};
+use crate::telemetry::{Telemetry, observed};
 use parts::Parts;
 use ports::{Addresses, Ports};
 
@@ -68,9 +70,17 @@ impl Node {
     /// # Errors
     /// What could not be opened, read or bound.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        Self::start_with(config, &Telemetry::kept(&config.node_name)).await
+    }
+
+    /// The same, telling about itself with what the process has.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_with(config: &Config, telemetry: &Telemetry) -> anyhow::Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let ports = Ports::bind(config).await?;
-        let parts = Parts::start(config, &ports).await?;
+        let mut parts = Parts::start(config, &ports, telemetry.node()).await?;
         let mut background = parts.background().await?;
         let blobs = open_blobs(config)?;
         let supervisors = SocketSupervisors::start().await?;
@@ -96,16 +106,25 @@ impl Node {
         let isolated = match ports.peers {
             Some(listener) => {
                 let database = parts.database.clone();
-                peers::answer(&mut listeners, listener, config, database, stop.clone())?;
+                peers::answer(
+                    &mut listeners,
+                    listener,
+                    config,
+                    database,
+                    &parts.telemetry.certificates,
+                    stop.clone(),
+                )?;
                 parts.ask_peers(config, &mut background)?
             }
             None => watch::channel(false).1,
         };
         let drain_asked = Arc::new(Notify::new());
         let probes = parts.probes(phase.subscribe(), isolated, drain_asked.clone());
-        background.spawn(admin::serve(ports.admin, probes, stop.clone()));
-        let router = operators_api(config, parts.store.clone(), parts.bus.clone(), blobs);
-        let api_tls = config.api_certificate.clone().zip(config.api_key.clone());
+        observed::node(&parts.telemetry.meter, &probes);
+        let scrape = parts.telemetry.scrape.clone();
+        background.spawn(admin::serve(ports.admin, probes, scrape, stop.clone()));
+        let router = operators_api(config, &parts, blobs);
+        let api_tls = api_tls(config, &parts.telemetry.certificates)?;
         api::serve::start(&mut listeners, ports.api, router, api_tls, stop.clone())?;
         let Addresses {
             device, api, admin, ..
@@ -227,6 +246,7 @@ fn edge(
         sockets: parts.sockets.clone(),
         groups: parts.groups.clone(),
         links: links(config, device_addr, parts.secret.as_ref())?,
+        metrics: parts.telemetry.metrics.clone(),
     };
     let index = Arc::new(StoredFirmware(parts.store.clone()));
     let downloads = DownloadService::new(context.links.clone(), index, blobs.clone());
@@ -245,23 +265,30 @@ fn edge(
     }))
 }
 
-fn operators_api(
-    config: &Config,
-    store: Arc<dyn Store>,
-    bus: Arc<dyn Bus>,
-    blobs: Blobs,
-) -> Router {
+fn operators_api(config: &Config, parts: &Parts, blobs: Blobs) -> Router {
     let limits = ApiLimits {
         firmware_bytes_max: config.firmware_bytes_max,
         ..ApiLimits::default()
     };
     api::router(ApiState::new(
-        store,
-        bus,
+        parts.store.clone(),
+        parts.bus.clone(),
         blobs,
         Arc::new(wall_clock),
         limits,
+        parts.telemetry.metrics.clone(),
     ))
+}
+
+/// TLS of the API, if it has a certificate.
+fn api_tls(config: &Config, certificates: &Certificates) -> anyhow::Result<Option<ServerConfig>> {
+    let Some((certificate, key)) = config.api_certificate.as_ref().zip(config.api_key.as_ref())
+    else {
+        return Ok(None);
+    };
+    let (chain, config) = api::serve::tls(certificate, key)?;
+    certificates.show(Shown::Api, &chain);
+    Ok(Some(config))
 }
 
 fn proxy_sources(config: &Config) -> anyhow::Result<ProxySources> {

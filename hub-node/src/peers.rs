@@ -30,6 +30,7 @@ use crate::api::serve;
 use crate::config::Config;
 use crate::database::Database;
 use crate::store::cluster::NodeRun;
+use crate::telemetry::observed::{Certificates, Shown};
 
 /// Where a node answers.
 const PATH: &str = "/database";
@@ -61,6 +62,7 @@ pub(crate) fn answer(
     listener: TcpListener,
     config: &Config,
     database: Database,
+    certificates: &Certificates,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let router = Router::new().route(
@@ -71,10 +73,10 @@ pub(crate) fn answer(
             })
         }),
     );
-    serve::start_with(tasks, listener, router, tls(config)?, stop)
+    serve::start_with(tasks, listener, router, tls(config, certificates)?, stop)
 }
 
-fn tls(config: &Config) -> anyhow::Result<ServerConfig> {
+fn tls(config: &Config, certificates: &Certificates) -> anyhow::Result<ServerConfig> {
     let [certificate, key, ca] = files(config)?;
     let mut roots = RootCertStore::empty();
     for authority in chain(ca, "peer_ca")? {
@@ -82,9 +84,11 @@ fn tls(config: &Config) -> anyhow::Result<ServerConfig> {
     }
     let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build()?;
     let key = PrivateKeyDer::from_pem_file(key).context("peer_key: no PEM private key")?;
+    let own = chain(certificate, "peer_certificate")?;
+    certificates.show(Shown::Peer, &own);
     Ok(ServerConfig::builder()
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain(certificate, "peer_certificate")?, key)?)
+        .with_single_cert(own, key)?)
 }
 
 fn chain(file: &Path, key: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
@@ -265,7 +269,8 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         let (database, stop) = (Database::default(), CancellationToken::new());
         let mut tasks = JoinSet::new();
-        answer(&mut tasks, listener, &other, database.clone(), stop).unwrap();
+        let shown = Certificates::default();
+        answer(&mut tasks, listener, &other, database.clone(), &shown, stop).unwrap();
         let run = NodeRun {
             name: "other".into(),
             run: 1,

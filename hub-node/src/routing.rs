@@ -54,7 +54,8 @@ pub(crate) struct SocketHandle {
 #[derive(Debug, Default)]
 struct Inbox {
     queue: VecDeque<Delivery>,
-    lagged: bool,
+    /// How many were dropped.
+    lagged: u32,
 }
 
 impl SocketHandle {
@@ -86,14 +87,14 @@ impl SocketHandle {
             if inbox.queue.len() < INBOX_ENTRIES_MAX {
                 inbox.queue.push_back(delivery);
             } else {
-                inbox.lagged = true;
+                inbox.lagged = inbox.lagged.saturating_add(1);
             }
         }
         self.wake_actor();
     }
 
-    /// Takes what was left, and whether something was dropped.
-    pub(crate) fn take(&self) -> (VecDeque<Delivery>, bool) {
+    /// Takes what was left, and how many were dropped.
+    pub(crate) fn take(&self) -> (VecDeque<Delivery>, u32) {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         (
             std::mem::take(&mut inbox.queue),

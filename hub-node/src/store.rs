@@ -70,6 +70,19 @@ pub enum StoreError {
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl StoreError {
+    /// What went wrong, in one word; `None` where the database did its part and the answer is no.
+    fn fault(&self) -> Option<&'static str> {
+        match self {
+            Self::NotFound { .. } | Self::Conflict { .. } => None,
+            Self::Unavailable(_) => Some("unavailable"),
+            Self::Busy(_) => Some("busy"),
+            Self::Damaged { .. } => Some("damaged"),
+            Self::Failed(_) => Some("failed"),
+        }
+    }
+}
+
 /// Opens the database that a configuration names: Postgres by its URL, else the SQLite file in the state directory.
 ///
 /// # Errors

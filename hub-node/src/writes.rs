@@ -14,6 +14,7 @@ use tracing::warn;
 use crate::database::Database;
 use crate::store::Store;
 use crate::store::delivery::{DeviceOutcome, DeviceWrite};
+use crate::telemetry::metrics::Metrics;
 
 /// What becomes of a write; `None` when the store could not take it.
 type Answer = Box<dyn FnOnce(Option<DeviceOutcome>) + Send>;
@@ -34,13 +35,17 @@ impl Writes {
     pub(crate) fn start(
         store: Arc<dyn Store>,
         database: Database,
+        metrics: Arc<Metrics>,
     ) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, receiver) = mpsc::channel(WRITES_QUEUED_MAX);
         let writes = Self {
             queue,
             leaked: Arc::default(),
         };
-        (writes, tokio::spawn(run(store, database, receiver)))
+        (
+            writes,
+            tokio::spawn(run(store, database, metrics, receiver)),
+        )
     }
 
     /// Tells when a write was lost that nobody waited for, so that what it would have given up must be looked for.
@@ -74,10 +79,12 @@ impl Writes {
 async fn run(
     store: Arc<dyn Store>,
     database: Database,
+    metrics: Arc<Metrics>,
     mut receiver: mpsc::Receiver<(DeviceWrite, Answer)>,
 ) {
     let mut batch = Vec::new();
     while receiver.recv_many(&mut batch, DEVICE_WRITES_MAX).await > 0 {
+        metrics.batch(batch.len());
         let (writes, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         match commit(&*store, &database, writes).await {
             Some(outcomes) => answers

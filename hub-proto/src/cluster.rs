@@ -19,12 +19,12 @@ use uuid::Uuid;
 use crate::id::{ChannelId, CommandId, ConnGen, DeviceId, Epoch, GroupId, OrgId, Seq};
 use crate::limits::{
     ENVELOPE_BYTES_MAX, HINT_BODY_BYTES_MAX, NOTICES_PER_ENVELOPE_MAX, ORIGIN_BYTES_MAX,
-    TRACEPARENT_BYTES, TRACESTATE_BYTES_MAX,
 };
 use crate::push::check_args;
 use crate::slug::Slug;
 use crate::text::cut;
 use crate::time::Timestamp;
+use crate::trace::TraceContext;
 
 /// Version of the format that this release writes and reads.
 pub const VERSION: u32 = 1;
@@ -36,6 +36,8 @@ pub struct Envelope {
     pub version: u32,
     /// Name of the node that sent it; at most [`ORIGIN_BYTES_MAX`] bytes, cut when longer.
     pub origin: String,
+    /// When, by that node's clock, so that somebody may measure and nobody decide; `None` from older nodes.
+    pub sent_at: Option<Timestamp>,
     /// What it says.
     pub message: Message,
 }
@@ -90,15 +92,6 @@ pub struct Hint {
     pub body: Option<HintBody>,
 }
 
-/// W3C trace context.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TraceContext {
-    /// The header of this name, version 00.
-    pub traceparent: Box<str>,
-    /// The header of this name; empty when there is none.
-    pub tracestate: Box<str>,
-}
-
 /// What a hint may carry. Used directly only when the epoch is the known one and the position the next one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HintBody {
@@ -140,35 +133,6 @@ pub enum EnvelopeError {
     /// A position that no channel can have.
     #[error("the position is negative")]
     Position,
-}
-
-impl TraceContext {
-    /// A trace context, if both texts have the form and length of the headers. An invalid `tracestate` is dropped.
-    #[must_use]
-    pub fn new(traceparent: &str, tracestate: &str) -> Option<Self> {
-        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        let form = |(at, byte): (usize, u8)| {
-            if matches!(at, 2 | 35 | 52) {
-                byte == b'-'
-            } else {
-                digit(byte)
-            }
-        };
-        if traceparent.len() != TRACEPARENT_BYTES || !traceparent.bytes().enumerate().all(form) {
-            return None;
-        }
-        let printable = |byte: u8| (0x20..0x7F).contains(&byte);
-        let state = if tracestate.len() <= TRACESTATE_BYTES_MAX && tracestate.bytes().all(printable)
-        {
-            tracestate
-        } else {
-            ""
-        };
-        Some(Self {
-            traceparent: traceparent.into(),
-            tracestate: state.into(),
-        })
-    }
 }
 
 impl CommandBody {
@@ -247,13 +211,23 @@ impl Hint {
 }
 
 impl Envelope {
-    /// An envelope of the current version.
+    /// An envelope of the current version, which does not say when.
     #[must_use]
     pub fn new(origin: &str, message: impl Into<Message>) -> Self {
         Self {
             version: VERSION,
             origin: cut(origin, ORIGIN_BYTES_MAX).to_owned(),
+            sent_at: None,
             message: message.into(),
+        }
+    }
+
+    /// The same, sent at this time.
+    #[must_use]
+    pub fn at(self, sent_at: Timestamp) -> Self {
+        Self {
+            sent_at: Some(sent_at),
+            ..self
         }
     }
 
@@ -263,6 +237,7 @@ impl Envelope {
         let mut wire = wire::Envelope {
             version: self.version,
             origin: cut(&self.origin, ORIGIN_BYTES_MAX).to_owned(),
+            sent_at_us: self.sent_at.map_or(0, Timestamp::as_micros),
             ..wire::Envelope::default()
         };
         match &self.message {
@@ -303,6 +278,7 @@ impl Envelope {
         Ok(Self {
             version: wire.version,
             origin,
+            sent_at: (wire.sent_at_us != 0).then(|| Timestamp::from_unix_micros(wire.sent_at_us)),
             message,
         })
     }

@@ -18,6 +18,7 @@ pub mod slug;
 pub mod tail;
 pub mod time;
 pub mod topic;
+pub mod trace;
 pub mod version;
 
 mod text;

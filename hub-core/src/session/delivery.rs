@@ -187,13 +187,15 @@ impl Deliveries {
         ids
     }
 
-    /// The device has this command.
-    pub(super) fn acked(&mut self, id: CommandId) {
+    /// The device has this command; whether that is news.
+    pub(super) fn acked(&mut self, id: CommandId) -> bool {
         let before = self.unacked.len();
         self.unacked.retain(|u| u.command.id != id);
-        if self.unacked.len() < before {
+        let news = self.unacked.len() < before;
+        if news {
             self.settling.push(id);
         }
+        news
     }
 
     /// The store has the news about this command, or will hear it again. The command stays known while a read is under way that

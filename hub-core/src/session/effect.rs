@@ -7,6 +7,7 @@ use hub_proto::close::CloseReason;
 use hub_proto::event::{JoinParams, Progress, StatusUpdate, UpdateError};
 use hub_proto::frame::Ref;
 use hub_proto::id::{ChannelId, CommandId, ConnGen, GroupId, Seq};
+use hub_proto::trace::TraceContext;
 
 use crate::command::{ExecutionState, PendingCommand};
 use crate::fanout::Entry;
@@ -166,6 +167,10 @@ pub enum Report {
         state: ExecutionState,
         /** Output of a finished one. */
         output: Option<Box<str>>,
+        /** The device's first word on it since it was sent on this socket. */
+        first: bool,
+        /** The device's own trace, for whoever follows it. */
+        trace: Option<Box<TraceContext>>,
     },
     /// The device answered when it was asked whether it is still there.
     Alive,

@@ -77,7 +77,14 @@ impl Session {
         let Some(number) = number else { return };
         self.proved(number, now, out);
         for id in self.deliveries.ponged(number) {
-            self.record_execution(id, ExecutionState::Delivered, None, None, out);
+            let report = Report::Execution {
+                command: id,
+                state: ExecutionState::Delivered,
+                output: None,
+                first: true,
+                trace: None,
+            };
+            self.record(report, None, Some(id), out);
         }
         self.refill(out);
     }
@@ -304,17 +311,29 @@ impl Session {
             }
             DeviceEvent::Rebooting => self.record(Report::Rebooting, Some(from), None, out),
             DeviceEvent::CommandAck(ack) => {
-                self.acked(ack.id);
-                self.record_execution(ack.id, ExecutionState::Delivered, None, Some(from), out);
+                let report = Report::Execution {
+                    command: ack.id,
+                    state: ExecutionState::Delivered,
+                    output: None,
+                    first: self.acked(ack.id),
+                    trace: ack.trace,
+                };
+                self.record(report, Some(from), Some(ack.id), out);
             }
             DeviceEvent::CommandResult(result) => {
-                self.acked(result.id);
                 let state = match result.status {
                     ResultStatus::Succeeded => ExecutionState::Succeeded,
                     ResultStatus::Failed => ExecutionState::Failed,
                     ResultStatus::Rejected => ExecutionState::Rejected,
                 };
-                self.record_execution(result.id, state, result.output, Some(from), out);
+                let report = Report::Execution {
+                    command: result.id,
+                    state,
+                    output: result.output,
+                    first: self.acked(result.id),
+                    trace: result.trace,
+                };
+                self.record(report, Some(from), Some(result.id), out);
             }
             // What only some clients say, and nothing here depends on: heard, and nothing more.
             DeviceEvent::FirmwareValidated
@@ -359,31 +378,10 @@ impl Session {
         }
     }
 
-    fn record_execution(
-        &mut self,
-        id: CommandId,
-        state: ExecutionState,
-        output: Option<Box<str>>,
-        from: Option<Address>,
-        out: &mut Vec<Effect>,
-    ) {
-        self.record(
-            Report::Execution {
-                command: id,
-                state,
-                output,
-            },
-            from,
-            Some(id),
-            out,
-        );
-    }
-
-    /// The device has this command. News that cannot be written now is as if never heard: the command is sent again.
-    fn acked(&mut self, id: CommandId) {
-        if self.in_flight.len() < REPORTS_IN_FLIGHT_MAX {
-            self.deliveries.acked(id);
-        }
+    /// The device has this command; whether that is news. What cannot be written now is as if never heard: the command is sent
+    /// again.
+    fn acked(&mut self, id: CommandId) -> bool {
+        self.in_flight.len() < REPORTS_IN_FLIGHT_MAX && self.deliveries.acked(id)
     }
 
     /// Writes a report and remembers to answer it once it is committed.

@@ -263,5 +263,6 @@ fn has(effects: &[Effect], wanted: &Effect) -> bool {
 fn ack(n: u128) -> DeviceEvent {
     DeviceEvent::CommandAck(CommandAck {
         id: CommandId(uuid::Uuid::from_u128(n)),
+        trace: None,
     })
 }

@@ -7,6 +7,7 @@ mod guard;
 mod incoming;
 mod io;
 mod join;
+mod journeys;
 mod perform;
 
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use crate::context::{Context, wall_clock};
 use crate::edge::tls_stream::TlsStream;
 use crate::routing::{Delivery, SocketHandle};
 use crate::store::records::Identity;
+use crate::telemetry::metrics::{Direction, Dropped};
 use guard::{Granted, SocketGuard};
 use io::{Incoming, SocketIo};
 
@@ -197,7 +199,12 @@ impl State {
             Message::Recheck => self.step(Event::Recheck, now),
             Message::Drain { after } => self.step(Event::Drain { after }, now),
         }
-        if self.io.flush(&self.waker, now) {
+        let over = self.io.flush(&self.waker, now);
+        let written = self.io.take_written();
+        if written > 0 {
+            self.context.metrics.messages(Direction::Out, written);
+        }
+        if over {
             return self.end();
         }
         self.context.sockets.arm(&self.handle, self.next_deadline());
@@ -238,17 +245,29 @@ impl State {
             };
             self.step(event, now);
         }
-        if lagged {
+        if lagged > 0 {
+            self.context
+                .metrics
+                .outbound_dropped(Dropped::Inbox, lagged as usize);
             self.step(Event::Lagged, now);
         }
     }
 
     fn read(&mut self, now: Instant) {
+        let mut messages = 0;
+        self.read_frames(&mut messages, now);
+        if messages > 0 {
+            self.context.metrics.messages(Direction::In, messages);
+        }
+    }
+
+    fn read_frames(&mut self, messages: &mut usize, now: Instant) {
         for _ in 0..FRAMES_PER_TURN {
             match self.io.read(&self.waker, now) {
                 Incoming::Nothing => return,
                 Incoming::Event(event) => self.step(event, now),
                 Incoming::Message(message) => {
+                    *messages += 1;
                     let event = incoming::decode(self.serializer, &message);
                     match event {
                         Ok(event) => self.step(event, now),
@@ -270,6 +289,7 @@ impl State {
     /// Ends the session for a reason the session does not know of.
     fn close(&mut self, reason: CloseReason, now: Instant) {
         self.release(now);
+        self.guard.closed(reason);
         self.io.close(reason, now);
     }
 

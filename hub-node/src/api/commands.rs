@@ -92,6 +92,7 @@ pub async fn command_device(
     let command = accepted(new, call, state.now())?;
     let path = scope.device(&at.product, &at.device)?;
     let changed = state.store.command_device(path, command).await?;
+    state.metrics.command_accepted("device");
     let command = view::command(state.committed(changed).await)?;
     Ok((StatusCode::CREATED, axum::Json(command)))
 }
@@ -110,6 +111,7 @@ pub async fn command_group(
     let command = accepted(new, call, state.now())?;
     let path = scope.group(&at.product, &at.group)?;
     let changed = state.store.command_group(path, command).await?;
+    state.metrics.command_accepted("group");
     let command = view::command(state.committed(changed).await)?;
     Ok((StatusCode::CREATED, axum::Json(command)))
 }

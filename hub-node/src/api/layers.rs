@@ -2,16 +2,16 @@
 
 use super::ApiState;
 use super::problem::Refused;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use hub_proto::cluster::TraceContext;
+use hub_proto::trace::TraceContext;
 use std::any::Any;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Names one call in logs; the caller's own is kept when it is well-formed.
@@ -47,6 +47,20 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         })
 }
 
+/// A method's name; anybody can make new ones up.
+fn method_of(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "_OTHER",
+    }
+}
+
 /// The call's trace context by the W3C rules; anything malformed is no context.
 fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
     let parent = headers.get("traceparent")?.to_str().ok()?;
@@ -57,11 +71,17 @@ fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
     TraceContext::new(parent, state)
 }
 
-/// Outermost layer: gives the call its id and trace, and every answer the headers of an API that is no website.
-pub(super) async fn dress(request: Request, next: Next) -> Response {
+/// Outermost layer: times the call, gives it its id and trace, and every answer the headers of an API that is no website.
+pub(super) async fn dress(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
     let id = request_id(request.headers());
     let trace = trace_of(request.headers());
+    let method = method_of(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = TRACE.scope(trace, next.run(request)).await;
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let (status, took) = (response.status().as_u16(), begun.elapsed());
+    state.metrics.api_call(method, status, route, took, None);
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id);
     for (name, value) in [

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,23 +26,34 @@ const READY_MAX: usize = 64;
 /// Pause after `accept` failed, which happens when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `stop`; open calls are finished first. With a certificate and its key (PEM files), over TLS.
+/// Serves until `stop`; open calls are finished first. Plain without a configuration of TLS.
 ///
 /// # Errors
-/// Certificate files that cannot be used.
+/// A listener that is gone.
 pub(crate) fn start(
     tasks: &mut JoinSet<()>,
     listener: TcpListener,
     router: Router,
-    tls: Option<(PathBuf, PathBuf)>,
+    tls: Option<ServerConfig>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let Some((certificate, key)) = tls else {
-        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-        tasks.spawn(async move { report(served.await) });
-        return Ok(());
-    };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(&certificate)
+    if let Some(config) = tls {
+        return start_with(tasks, listener, router, config, stop);
+    }
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    tasks.spawn(async move { report(served.await) });
+    Ok(())
+}
+
+/// TLS of the API from a certificate and its key, both PEM files; and the chain that it shows.
+///
+/// # Errors
+/// Files that cannot be used.
+pub(crate) fn tls(
+    certificate: &Path,
+    key: &Path,
+) -> anyhow::Result<(Vec<CertificateDer<'static>>, ServerConfig)> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect)
         .with_context(|| {
             format!(
@@ -50,13 +61,13 @@ pub(crate) fn start(
                 certificate.display()
             )
         })?;
-    let key = PrivateKeyDer::from_pem_file(&key)
+    let key = PrivateKeyDer::from_pem_file(key)
         .with_context(|| format!("api_key: {} holds no PEM private key", key.display()))?;
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        .with_single_cert(chain.clone(), key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    start_with(tasks, listener, router, config, stop)
+    Ok((chain, config))
 }
 
 /// Serves over TLS until `stop`; open calls are finished first.

@@ -1,6 +1,6 @@
 //! The bus of a hub with one node: a bounded queue in the process.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use hub_core::bus_health::BusState;
@@ -9,30 +9,40 @@ use hub_proto::cluster::{Hint, Notice};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::watch;
 
-use super::{Bus, BusError, Inbound};
+use super::{Arrival, Bus, BusError, Inbound};
+use crate::context::wall_clock;
+use crate::telemetry::metrics::{Direction, Metrics, OnBus};
 
 /// Messages from this process to this process.
 #[derive(Debug)]
 pub struct LocalBus {
-    sender: mpsc::Sender<Inbound>,
-    receiver: Mutex<Option<mpsc::Receiver<Inbound>>>,
+    sender: mpsc::Sender<Arrival>,
+    receiver: Mutex<Option<mpsc::Receiver<Arrival>>>,
     state: watch::Sender<BusState>,
+    metrics: Arc<Metrics>,
 }
 
-impl Default for LocalBus {
-    fn default() -> Self {
+impl LocalBus {
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
         let (sender, receiver) = mpsc::channel(BUS_HINTS_MAX);
         Self {
             sender,
             receiver: Mutex::new(Some(receiver)),
             state: watch::Sender::new(BusState::Up),
+            metrics,
         }
     }
-}
 
-impl LocalBus {
-    fn send(&self, message: Inbound) -> Result<(), BusError> {
-        self.sender.try_send(message).map_err(|error| match error {
+    fn send(&self, kind: OnBus, said: Inbound) -> Result<(), BusError> {
+        let arrival = Arrival {
+            sent_at: Some(wall_clock()),
+            said,
+        };
+        let sent = self.sender.try_send(arrival);
+        if sent.is_ok() {
+            self.metrics.on_bus(Direction::Out, kind);
+        }
+        sent.map_err(|error| match error {
             TrySendError::Full(_) => BusError::Full,
             TrySendError::Closed(_) => BusError::Closed,
         })
@@ -42,14 +52,14 @@ impl LocalBus {
 #[async_trait]
 impl Bus for LocalBus {
     async fn publish(&self, hint: Hint) -> Result<(), BusError> {
-        self.send(Inbound::Hint(hint))
+        self.send(OnBus::Hint, Inbound::Hint(hint))
     }
 
     fn notify(&self, _node: &str, notice: Notice) -> Result<(), BusError> {
-        self.send(Inbound::Notice(notice))
+        self.send(OnBus::Notice, Inbound::Notice(notice))
     }
 
-    fn subscribe(&self) -> Option<mpsc::Receiver<Inbound>> {
+    fn subscribe(&self) -> Option<mpsc::Receiver<Arrival>> {
         self.receiver.lock().ok()?.take()
     }
 

@@ -24,8 +24,10 @@ use redis::{Client, IntoConnectionInfo as _, TlsCertificates};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::{Bus, BusError, Inbound};
+use super::{Arrival, Bus, BusError};
+use crate::context::wall_clock;
 use crate::store::cluster::NodeRun;
+use crate::telemetry::metrics::{Metrics, OnBus};
 use channels::Channels;
 use listener::Listener;
 use publisher::{Outgoing, Publisher};
@@ -49,7 +51,7 @@ pub struct RedisBus {
     origin: Arc<str>,
     channels: Channels,
     outgoing: Outgoing,
-    inbound: Mutex<Option<mpsc::Receiver<Inbound>>>,
+    inbound: Mutex<Option<mpsc::Receiver<Arrival>>>,
     state: watch::Receiver<BusState>,
     _tasks: JoinSet<()>,
 }
@@ -59,13 +61,14 @@ impl RedisBus {
     ///
     /// # Errors
     /// Settings that make no sense: a URL or a file of authorities that cannot be read. The password is not in the message.
-    pub fn start(
+    pub(crate) fn start(
         settings: RedisSettings,
         peers: watch::Receiver<Arc<[NodeRun]>>,
+        metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         let client = client(&settings)?;
         let channels = Channels::new(settings.epoch, &settings.run.name);
-        let (outgoing, publisher) = Publisher::new(client.clone());
+        let (outgoing, publisher) = Publisher::new(client.clone(), metrics.clone());
         let (sender, inbound) = mpsc::channel(BUS_HINTS_MAX);
         let (state_sender, state) = watch::channel(BusState::Deaf {
             reason: hub_core::bus_health::Reason::Connecting,
@@ -77,6 +80,7 @@ impl RedisBus {
             inbound: sender,
             outgoing: outgoing.clone(),
             state: state_sender,
+            metrics,
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(publisher.run());
@@ -96,17 +100,18 @@ impl RedisBus {
 impl Bus for RedisBus {
     async fn publish(&self, hint: Hint) -> Result<(), BusError> {
         let channel = self.channels.shard(hint.channel);
-        let bytes = Envelope::new(&self.origin, hint).encode();
-        self.outgoing.send(channel, bytes)
+        let envelope = Envelope::new(&self.origin, hint).at(wall_clock());
+        self.outgoing.send(channel, OnBus::Hint, envelope.encode())
     }
 
     fn notify(&self, node: &str, notice: Notice) -> Result<(), BusError> {
         let envelope = Envelope::new(&self.origin, Message::Notices(vec![notice]));
+        let (channel, envelope) = (self.channels.node(node), envelope.at(wall_clock()));
         self.outgoing
-            .send(self.channels.node(node), envelope.encode())
+            .send(channel, OnBus::Notice, envelope.encode())
     }
 
-    fn subscribe(&self) -> Option<mpsc::Receiver<Inbound>> {
+    fn subscribe(&self) -> Option<mpsc::Receiver<Arrival>> {
         self.inbound.lock().ok()?.take()
     }
 

@@ -13,7 +13,7 @@ use hub_core::level::Refusal;
 use hub_core::limits::ADMISSION_WAIT_MAX;
 use hub_core::limits::{KERNEL_UNSENT_BYTES_MAX, SOCKETS_MAX, TLS_HANDSHAKE_MAX};
 use rustls::ServerConfig;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -150,24 +150,20 @@ impl Edge {
                 Ok(Some(device)) => remote = device,
                 Ok(None) => return,
                 Err(fault) => {
+                    self.context.metrics.rejected("proxy");
                     return info!(%remote, %fault, "closed a connection of no load balancer of ours");
                 }
             }
             // The balancer has connected already, and only a handshake could say "later": who would wait for long is closed, and
             // comes back by its own back-off.
             if !self.admission.wait(ADMISSION_WAIT_MAX).await {
+                self.context.metrics.rejected("too_many_handshakes");
                 return debug!(%remote, "too many handshakes");
             }
             self.admission.take();
         }
-        let handshake = TlsStream::accept(self.tls.clone(), stream);
-        let opening = match timeout(TLS_HANDSHAKE_MAX, handshake).await {
-            Ok(Ok(opening)) => opening,
-            Ok(Err(error)) => return debug!(%remote, %error, "TLS handshake refused"),
-            Err(_) => return debug!(%remote, "TLS handshake took too long"),
-        };
-        let Some((mut stream, judged)) = judge(opening, &self.verdicts, wall_clock()).await else {
-            return debug!(%remote, "refused in the handshake, or gone");
+        let Some((mut stream, judged)) = self.handshake(stream, remote).await else {
+            return;
         };
         let head = read_head(&mut stream, &self.policy).await;
         match &head.kind {
@@ -181,9 +177,41 @@ impl Edge {
                 self.download(Prefixed::new(head.replay(), stream), judged, remote)
                     .await;
             }
-            HeadKind::Refuse(answer) => refuse(&mut stream, answer, remote).await,
+            HeadKind::Refuse(answer) => self.refuse(&mut stream, answer, remote).await,
             HeadKind::Gone => {}
         }
+    }
+
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        remote: SocketAddr,
+    ) -> Option<(TlsStream, Judged)> {
+        let begun = Instant::now();
+        let handshake = TlsStream::accept(self.tls.clone(), stream);
+        let (outcome, made) = match timeout(TLS_HANDSHAKE_MAX, handshake).await {
+            Ok(Ok(opening)) => match judge(opening, &self.verdicts, wall_clock()).await {
+                Some(made) => ("ok", Some(made)),
+                None => {
+                    debug!(%remote, "refused in the handshake, or gone");
+                    ("refused", None)
+                }
+            },
+            Ok(Err(error)) => {
+                debug!(%remote, %error, "TLS handshake refused");
+                ("refused", None)
+            }
+            Err(_) => {
+                debug!(%remote, "TLS handshake took too long");
+                ("timeout", None)
+            }
+        };
+        let metrics = &self.context.metrics;
+        metrics.handshake(outcome, begun.elapsed());
+        if made.is_none() {
+            metrics.rejected("tls");
+        }
+        made
     }
 
     async fn upgrade(
@@ -199,13 +227,13 @@ impl Edge {
             Ok(Some(identity)) => identity,
             Ok(None) => {
                 let denied = Denied::Refused(Refusal::NoCertificate);
-                return refuse(&mut stream, &Answer::denied(&denied), remote).await;
+                return self.refuse(&mut stream, &Answer::denied(&denied), remote).await;
             }
-            Err(denied) => return refuse(&mut stream, &Answer::denied(&denied), remote).await,
+            Err(denied) => return self.refuse(&mut stream, &Answer::denied(&denied), remote).await,
         };
         if self.context.sockets.len() >= SOCKETS_MAX as u64 {
             let full = Answer::new(503, "node_full").retry_after(FULL_RETRY);
-            return refuse(&mut stream, &full, remote).await;
+            return self.refuse(&mut stream, &full, remote).await;
         }
         let response = accept(upgrade);
         let written = async {
@@ -216,6 +244,7 @@ impl Edge {
             return debug!(%remote, "gone before the upgrade was answered");
         }
         drop(permit);
+        self.context.metrics.connected(stream.is_resumed());
         info!(%remote, org = %identity.org_name, product = %identity.product_name, device = %identity.device_name, "connected");
         let arguments = Arguments {
             stream,
@@ -230,11 +259,24 @@ impl Edge {
         }
     }
 
+    async fn refuse<S: AsyncWrite + Unpin>(
+        &self,
+        stream: &mut S,
+        answer: &Answer,
+        remote: SocketAddr,
+    ) {
+        debug!(%remote, status = answer.status, reason = answer.reason, "refused");
+        self.context.metrics.rejected(answer.reason);
+        if let Err(error) = answer.write(stream).await {
+            debug!(%remote, %error, "refusal not delivered");
+        }
+    }
+
     /// Who downloads needs no certificate, but one that is shown must be the link's own device's.
     async fn download(&self, mut stream: Prefixed<TlsStream>, judged: Judged, remote: SocketAddr) {
         let peer = match self.admit(stream.get_ref(), judged).await {
             Ok(identity) => identity.map(|identity| (identity.org, identity.device)),
-            Err(denied) => return refuse(&mut stream, &Answer::denied(&denied), remote).await,
+            Err(denied) => return self.refuse(&mut stream, &Answer::denied(&denied), remote).await,
         };
         if let Err(error) = self.downloads.clone().serve_connection(stream, peer).await {
             debug!(%remote, %error, "download ended early");
@@ -266,17 +308,6 @@ fn bound_unsent(stream: &TcpStream) {
 /// Other systems are for development: their default stays.
 #[cfg(not(target_os = "linux"))]
 fn bound_unsent(_: &TcpStream) {}
-
-async fn refuse<S: tokio::io::AsyncWrite + Unpin>(
-    stream: &mut S,
-    answer: &Answer,
-    remote: SocketAddr,
-) {
-    debug!(%remote, status = answer.status, reason = answer.reason, "refused");
-    if let Err(error) = answer.write(stream).await {
-        debug!(%remote, %error, "refusal not delivered");
-    }
-}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {

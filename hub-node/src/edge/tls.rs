@@ -122,6 +122,11 @@ impl DeviceTls {
         Arc::clone(&self.config)
     }
 
+    /// The certificate in use and what follows it.
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.certificate.0.load().cert.clone()
+    }
+
     /// Reads the server's files again; handshakes from now on use them. On error the old ones stay.
     ///
     /// # Errors

@@ -19,12 +19,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use hub_core::limits::TLS_HANDSHAKE_BYTES_MAX;
-use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
+use rustls::{HandshakeKind, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -158,6 +158,11 @@ impl TlsStream {
     /// The peer's certificate chain, its own first; `None` when it showed none.
     pub fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
         self.tls.peer_certificates()
+    }
+
+    /// Whether the session goes on from an earlier connection.
+    pub fn is_resumed(&self) -> bool {
+        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Processes the records that begin `input`; how many of its bytes are done with. What must be answered is put behind what waits

@@ -22,6 +22,7 @@ use crate::bus::redis::{RedisBus, RedisSettings};
 use crate::config::Config;
 use crate::database::Database;
 use crate::drain;
+use crate::edge::renewal::Renewal;
 use crate::edge::tls::{DeviceTls, ServerFiles};
 use crate::hints::Dispatch;
 use crate::identity::verdicts::Verdicts;
@@ -33,6 +34,9 @@ use crate::secret::ClusterSecret;
 use crate::store::bounded::Bounded;
 use crate::store::cluster::{ClusterStore as _, NodeRun};
 use crate::store::{self, Store};
+use crate::telemetry::NodeTelemetry;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::observed::Shown;
 use crate::writes::Writes;
 
 /// How often group channels look at their deadlines.
@@ -41,11 +45,14 @@ const GROUP_TICK: Duration = Duration::from_secs(1);
 /// The inner parts of a node.
 pub(super) struct Parts {
     pub(super) run: NodeRun,
+    pub(super) telemetry: NodeTelemetry,
     pub(super) database: Database,
     pub(super) store: Arc<dyn Store>,
     pub(super) secret: Option<ClusterSecret>,
     pub(super) verdicts: Arc<Verdicts>,
     pub(super) tls: Arc<DeviceTls>,
+    /// Not running yet.
+    renewal: Option<Renewal>,
     pub(super) sockets: Arc<Sockets>,
     pub(super) groups: ActorRef<groups::Message>,
     pub(super) writes: Writes,
@@ -61,10 +68,15 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Opens the store, enters the node in it, and makes everything else around it.
-    pub(super) async fn start(config: &Config, ports: &Ports) -> anyhow::Result<Self> {
+    pub(super) async fn start(
+        config: &Config,
+        ports: &Ports,
+        telemetry: NodeTelemetry,
+    ) -> anyhow::Result<Self> {
         let run = this_run(config, ports.peers.as_ref())?;
         let database = Database::default();
-        let store = open_store(config, &run, &database).await?;
+        let metrics = telemetry.metrics.clone();
+        let store = open_store(config, &run, &database, metrics.clone()).await?;
         let secret = config.cluster_key.as_deref().map(ClusterSecret::load);
         let secret = secret.transpose()?;
         let verdicts = Verdicts::new(store.clone(), database.clone());
@@ -73,13 +85,14 @@ impl Parts {
             key: config.device_key.clone(),
         };
         let tls = Arc::new(DeviceTls::build(
-            files,
+            files.clone(),
             Arc::new(DeviceVerifier),
             secret.clone().unwrap_or_else(ClusterSecret::random),
         )?);
+        telemetry.certificates.show(Shown::Device, &tls.chain());
         let sockets = Arc::new(Sockets::new(Instant::now()));
         let (groups, _) = Actor::spawn(None, Groups, (store.clone(), sockets.clone())).await?;
-        let (writes, writes_task) = Writes::start(store.clone(), database.clone());
+        let (writes, writes_task) = Writes::start(store.clone(), database.clone(), metrics);
         let replaced = CancellationToken::new();
         let membership = Membership::new(
             run.clone(),
@@ -90,12 +103,14 @@ impl Parts {
         );
         let others = membership.others();
         Ok(Self {
-            bus: start_bus(config, &run, store.epoch(), others.clone())?,
+            bus: start_bus(config, &run, store.epoch(), others.clone(), &telemetry)?,
             run,
+            telemetry,
             database,
             store,
             secret,
             verdicts,
+            renewal: Some(Renewal::new(tls.clone(), files)),
             tls,
             sockets,
             groups,
@@ -108,7 +123,7 @@ impl Parts {
     }
 
     /// Starts what hands hints to actors, what wakes them on time, and what keeps this node among the others.
-    pub(super) async fn background(&self) -> anyhow::Result<JoinSet<()>> {
+    pub(super) async fn background(&mut self) -> anyhow::Result<JoinSet<()>> {
         let mut tasks = JoinSet::new();
         let dispatch = Dispatch {
             epoch: self.store.epoch(),
@@ -116,6 +131,7 @@ impl Parts {
             groups: self.groups.clone(),
             verdicts: self.verdicts.clone(),
             tls: self.tls.clone(),
+            metrics: self.telemetry.metrics.clone(),
         };
         let store = || self.store.clone();
         let mark = store().mark().await.context("cannot read the change log")?;
@@ -123,6 +139,9 @@ impl Parts {
             tasks.spawn(dispatch.clone().follow(inbound));
         }
         tasks.spawn(sweep_forever(self.sockets.clone(), SWEEP_EVERY));
+        if let Some(renewal) = self.renewal.take() {
+            tasks.spawn(renewal.watch(self.telemetry.clone()));
+        }
         tasks.spawn(tick_groups(self.groups.clone()));
         tasks.spawn(dispatch.poll(store(), mark, self.bus.state(), self.database.clone()));
         tasks.spawn(self.database.clone().probe(store()));
@@ -191,11 +210,12 @@ async fn open_store(
     config: &Config,
     run: &NodeRun,
     database: &Database,
+    metrics: Arc<Metrics>,
 ) -> anyhow::Result<Arc<dyn Store>> {
     let store = store::open(config)
         .await
         .context("cannot open the database")?;
-    let store = Bounded::new(store, database.clone());
+    let store = Bounded::new(store, database.clone(), metrics);
     store
         .start_node(run)
         .await
@@ -209,9 +229,11 @@ fn start_bus(
     run: &NodeRun,
     epoch: Epoch,
     others: watch::Receiver<Arc<[NodeRun]>>,
+    telemetry: &NodeTelemetry,
 ) -> anyhow::Result<Arc<dyn Bus>> {
+    let metrics = telemetry.metrics.clone();
     if config.redis_url.is_empty() {
-        return Ok(Arc::new(LocalBus::default()));
+        return Ok(Arc::new(LocalBus::new(metrics)));
     }
     let settings = RedisSettings {
         url: config.redis_url.clone(),
@@ -219,7 +241,7 @@ fn start_bus(
         run: run.clone(),
         epoch,
     };
-    Ok(Arc::new(RedisBus::start(settings, others)?))
+    Ok(Arc::new(RedisBus::start(settings, others, metrics)?))
 }
 
 async fn tick_groups(groups: ActorRef<groups::Message>) {

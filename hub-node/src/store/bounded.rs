@@ -5,7 +5,7 @@
 //! at once, and only the probe asks.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use hub_core::level::{Refusal, Target};
@@ -31,35 +31,44 @@ use super::{
     StoreResult, TenantStore,
 };
 use crate::database::Database;
+use crate::telemetry::metrics::Metrics;
 
 /// A store behind a deadline and a circuit breaker.
 pub(crate) struct Bounded {
     inner: Arc<dyn Store>,
     database: Database,
+    metrics: Arc<Metrics>,
 }
 
 impl Bounded {
-    /// Bounds the calls of a store, and keeps `database` told.
-    pub(crate) fn new(inner: Arc<dyn Store>, database: Database) -> Self {
-        Self { inner, database }
+    /// Bounds and times the calls of a store, and keeps `database` told.
+    pub(crate) fn new(inner: Arc<dyn Store>, database: Database, metrics: Arc<Metrics>) -> Self {
+        Self {
+            inner,
+            database,
+            metrics,
+        }
     }
 
     async fn within<T>(
         &self,
+        verb: &'static str,
         limit: Duration,
         call: impl Future<Output = StoreResult<T>> + Send,
     ) -> StoreResult<T> {
         if self.database.is_away() {
             return Err(StoreError::Unavailable("the database is away".into()));
         }
-        self.ask(limit, call).await
+        self.ask(verb, limit, call).await
     }
 
     async fn ask<T>(
         &self,
+        verb: &'static str,
         limit: Duration,
         call: impl Future<Output = StoreResult<T>> + Send,
     ) -> StoreResult<T> {
+        let begun = Instant::now();
         let answer = tokio::time::timeout(limit, call).await;
         let outcome = answer.unwrap_or_else(|_| {
             self.inner.reconnect();
@@ -67,6 +76,8 @@ impl Bounded {
             Err(StoreError::Unavailable(error.into()))
         });
         self.database.note(&outcome);
+        let error = outcome.as_ref().err().and_then(StoreError::fault);
+        self.metrics.database_call(verb, error, begun.elapsed());
         outcome
     }
 }
@@ -79,7 +90,7 @@ macro_rules! bounded {
         #[async_trait]
         impl $store for Bounded {
             $(async fn $name(&self, $($argument: $type),*) -> StoreResult<$answer> {
-                self.within(STORE_CALL_MAX, self.inner.$name($($argument),*)).await
+                self.within(stringify!($name), STORE_CALL_MAX, self.inner.$name($($argument),*)).await
             })*
         }
     };
@@ -92,8 +103,8 @@ impl DeliveryStore for Bounded {
     }
 
     async fn device_writes(&self, writes: Vec<DeviceWrite>) -> StoreResult<Vec<DeviceOutcome>> {
-        self.within(STORE_CALL_MAX, self.inner.device_writes(writes))
-            .await
+        let writing = self.inner.device_writes(writes);
+        self.within("device_writes", STORE_CALL_MAX, writing).await
     }
 
     async fn reconcile(
@@ -103,6 +114,7 @@ impl DeliveryStore for Bounded {
         now: Timestamp,
     ) -> StoreResult<Reconciled> {
         self.within(
+            "reconcile",
             STORE_CALL_MAX,
             self.inner.reconcile(device, certificate, now),
         )
@@ -117,6 +129,7 @@ impl DeliveryStore for Bounded {
         now: Timestamp,
     ) -> StoreResult<GroupChanges> {
         self.within(
+            "group_changes",
             STORE_CALL_MAX,
             self.inner.group_changes(group, after, limit, now),
         )
@@ -125,12 +138,12 @@ impl DeliveryStore for Bounded {
 
     /// The one call that asks a database that is away: the probe's.
     async fn mark(&self) -> StoreResult<Mark> {
-        self.ask(STORE_PROBE_MAX, self.inner.mark()).await
+        self.ask("mark", STORE_PROBE_MAX, self.inner.mark()).await
     }
 
     async fn changes_since(&self, mark: Mark, limit: usize) -> StoreResult<(Mark, Vec<Change>)> {
-        self.within(STORE_PROBE_MAX, self.inner.changes_since(mark, limit))
-            .await
+        let reading = self.inner.changes_since(mark, limit);
+        self.within("changes_since", STORE_PROBE_MAX, reading).await
     }
 }
 

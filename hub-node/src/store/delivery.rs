@@ -3,10 +3,11 @@
 use hub_core::command::ExecutionState;
 pub use hub_core::fanout::{Left, Loaded as GroupChanges};
 pub use hub_core::session::{Attached, Reconciled};
-use hub_proto::cluster::{Hint, HintBody, TraceContext};
+use hub_proto::cluster::{Hint, HintBody};
 use hub_proto::event::FirmwareMetadata;
 use hub_proto::id::{ChannelId, CommandId, ConnGen, DeviceId, Epoch, Seq};
 use hub_proto::time::Timestamp;
+use hub_proto::trace::TraceContext;
 use std::sync::Arc;
 
 /// One channel moved to a new head. Becomes a hint on the bus.

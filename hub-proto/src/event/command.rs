@@ -7,15 +7,19 @@ use super::fields::Fields;
 use crate::id::CommandId;
 use crate::limits::OUTPUT_BYTES_MAX;
 use crate::text::cut;
+use crate::trace::TraceContext;
 
 /// Stands at the end of an output that was cut.
 const CUT_MARK: &str = "\n[cut]";
 
 /// `command_ack`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CommandAck {
     /// Which command.
     pub id: CommandId,
+    /// The device's own trace, if it keeps one.
+    #[serde(flatten)]
+    pub trace: Option<Box<TraceContext>>,
 }
 
 /// How a command ended on a device.
@@ -58,11 +62,15 @@ pub struct CommandResult {
     /// [`OUTPUT_BYTES_MAX`]: a refused report would be sent again for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Box<str>>,
+    /// The device's own trace, if it keeps one.
+    #[serde(flatten)]
+    pub trace: Option<Box<TraceContext>>,
 }
 
 impl CommandAck {
     pub(super) fn read(fields: &Fields<'_>) -> Result<Self, EventError> {
-        id(fields).map(|id| Self { id })
+        let trace = TraceContext::read(fields).map(Box::new);
+        id(fields).map(|id| Self { id, trace })
     }
 }
 
@@ -80,6 +88,7 @@ impl CommandResult {
             id: id(fields)?,
             status,
             output: output(fields),
+            trace: TraceContext::read(fields).map(Box::new),
         })
     }
 }

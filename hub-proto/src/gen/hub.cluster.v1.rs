@@ -17,6 +17,9 @@ pub struct Envelope {
     /// To a node about sockets that it holds.
     #[prost(message, optional, tag = "5")]
     pub notices: ::core::option::Option<Notices>,
+    /// When it was sent, by the sender's clock; microseconds since 1970. 0 when it does not say.
+    #[prost(int64, tag = "6")]
+    pub sent_at_us: i64,
 }
 /// Sent once a second, so that whoever misses it knows that its own connection does not work.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

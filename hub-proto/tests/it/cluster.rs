@@ -1,14 +1,14 @@
 //! The envelope between nodes: bounded, total, and of no authority.
 
 use hub_proto::cluster::{
-    Beacon, CommandBody, Envelope, EnvelopeError, Hint, HintBody, Message, Notice, TraceContext,
-    VERSION,
+    Beacon, CommandBody, Envelope, EnvelopeError, Hint, HintBody, Message, Notice, VERSION,
 };
 use hub_proto::id::{ChannelId, ConnGen, DeviceId, Epoch, GroupId, OrgId, Seq};
 use hub_proto::limits::{
     ENVELOPE_BYTES_MAX, HINT_BODY_BYTES_MAX, NOTICES_PER_ENVELOPE_MAX, ORIGIN_BYTES_MAX,
 };
 use hub_proto::time::Timestamp;
+use hub_proto::trace::TraceContext;
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 

@@ -2,8 +2,8 @@
 
 use hub_proto::codes::{BAD_REQUEST, BAD_VALUE};
 use hub_proto::event::{
-    Capabilities, CommandResult, DeviceEvent, JoinParams, Progress, ResultStatus, Stage,
-    StatusUpdate, UpdateStatus,
+    Capabilities, CommandAck, CommandResult, DeviceEvent, JoinParams, Progress, ResultStatus,
+    Stage, StatusUpdate, UpdateStatus,
 };
 use hub_proto::frame::{Payload, Serializer};
 use hub_proto::json::JsonFault;
@@ -242,6 +242,7 @@ fn command_answers() {
             id,
             status: ResultStatus::Failed,
             output: output.map(Into::into),
+            trace: None,
         })
     };
     assert_eq!(result("\"a\\nb\""), expected(Some("a\nb")));
@@ -256,6 +257,32 @@ fn command_answers() {
         panic!("no output")
     };
     assert!(output.len() <= OUTPUT_BYTES_MAX && output.ends_with("\n[cut]"));
+}
+
+#[test]
+fn command_answers_may_carry_the_trace_of_the_device() {
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let acked = |fields: &str| match parse("command_ack", &format!(r#"{{"id":"{ID}"{fields}}}"#)) {
+        DeviceEvent::CommandAck(ack) => ack.trace,
+        other => panic!("{other:?}"),
+    };
+    let state = format!(r#","traceparent":"{PARENT}","tracestate":"a=b""#);
+    let trace = acked(&state).unwrap();
+    assert_eq!((&*trace.traceparent, &*trace.tracestate), (PARENT, "a=b"));
+    let written = serde_json::to_string(&CommandAck {
+        id: ID.parse().unwrap(),
+        trace: Some(trace),
+    });
+    assert_eq!(written.unwrap(), format!(r#"{{"id":"{ID}"{state}}}"#));
+    // what is wrong about it is not the report's fault
+    for odd in [
+        "",
+        r#","traceparent":7"#,
+        r#","traceparent":"x""#,
+        &format!(r#","traceparent":"{PARENT}0""#),
+    ] {
+        assert_eq!(acked(odd), None, "{odd}");
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ use hub_proto::push::{
     Empty, ErrorBody, FirmwareUpdate, GroupJoin, GroupLeave, JoinReply, Reconnect, command_payload,
 };
 use hub_proto::tail::Tail;
+use hub_proto::time::Timestamp;
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
@@ -142,7 +143,10 @@ fn frames_from_devices() {
         from_device("rebooting", "device", "rebooting", &Empty {}),
         DeviceEvent::Rebooting
     );
-    let ack = CommandAck { id: command() };
+    let ack = CommandAck {
+        id: command(),
+        trace: None,
+    };
     assert_eq!(
         from_device("command_ack", "device", "command_ack", &ack),
         DeviceEvent::CommandAck(ack)
@@ -151,6 +155,7 @@ fn frames_from_devices() {
         id: command(),
         status: ResultStatus::Succeeded,
         output: Some("done\n".into()),
+        trace: None,
     };
     assert_eq!(
         from_device("command_result", "device", "command_result", &result),
@@ -276,6 +281,10 @@ fn envelopes() {
         ("hint_org", bare(ChannelId::Org(OrgId(1)))),
         ("hint_command", full(r#"{"delay_s":5}"#)),
         ("beacon", beacon()),
+        (
+            "beacon_at",
+            beacon().at(Timestamp::from_unix_micros(1_700_000_000_123_456)),
+        ),
         ("notices", notices(2)),
     ];
     for (name, envelope) in cases {

@@ -1,7 +1,7 @@
 //! Laws that hold for every input: what is written is read, and nothing that is read panics.
 
 use bytes::Bytes;
-use hub_proto::cluster::{Envelope, Hint, HintBody, TraceContext};
+use hub_proto::cluster::{Envelope, Hint, HintBody};
 use hub_proto::event::DeviceEvent;
 use hub_proto::frame::{Frame, Payload, Ref, Serializer};
 use hub_proto::id::{ChannelId, DeviceId, Epoch, GroupId, OrgId, Seq};
@@ -11,6 +11,7 @@ use hub_proto::slug::Slug;
 use hub_proto::tail::Tail;
 use hub_proto::time::Timestamp;
 use hub_proto::topic::{Topic, group_topic};
+use hub_proto::trace::TraceContext;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
@@ -188,6 +189,7 @@ proptest! {
     #[test]
     fn envelopes_read_back_as_written(
         epoch in any::<u64>(), seq in 0..=i64::MAX, id in any::<i64>(), kind in 0..3, origin in "\\PC{0,20}", command in any::<Option<bool>>(),
+        at in 1..=i64::MAX,
     ) {
         let channel = match kind {
             0 => ChannelId::Device(DeviceId(id)),
@@ -200,7 +202,7 @@ proptest! {
             crate::cluster::hint_of(&mut envelope).body.take().unwrap()
         });
         let trace = trace.filter(|_| matches!(body, Some(HintBody::Command(_))));
-        let envelope = Envelope::new(&origin, Hint { epoch: Epoch(epoch), channel, seq: Seq(seq), trace, body });
+        let envelope = Envelope::new(&origin, Hint { epoch: Epoch(epoch), channel, seq: Seq(seq), trace, body }).at(Timestamp::from_unix_micros(at));
         prop_assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
     }
 }

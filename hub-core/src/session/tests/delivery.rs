@@ -3,6 +3,7 @@
 use super::*;
 use crate::limits::{ACK_MAX, SENDS_MAX, UNACKED_COMMANDS_MAX};
 use hub_proto::cluster::CommandBody;
+use hub_proto::event::{CommandResult, ResultStatus};
 
 fn body(n: u128) -> Option<HintBody> {
     Some(HintBody::Command(CommandBody {
@@ -79,6 +80,43 @@ fn a_gap_before_a_hint_is_read_from_the_store() {
         vec![own(1, 11), own(2, 12)],
     );
     assert_eq!(sent(&out), [1, 2]);
+}
+
+#[test]
+fn only_the_first_word_on_a_command_is_news() {
+    let mut bench = Bench::joined(ACK, level());
+    let level = Level {
+        head: Seq(12),
+        ..level()
+    };
+    bench.step(Event::Recheck);
+    bench.reconciled(level, vec![own(1, 11), own(2, 12)]);
+    let result = |n: u128| {
+        DeviceEvent::CommandResult(CommandResult {
+            id: CommandId(uuid::Uuid::from_u128(n)),
+            status: ResultStatus::Succeeded,
+            output: None,
+            trace: None,
+        })
+    };
+    let said = [
+        ("5", ack(1), true),
+        ("6", ack(1), false),
+        ("7", result(1), false),
+        ("8", result(2), true),
+        ("9", ack(3), false),
+    ];
+    for (reference, event, news) in said {
+        let out = bench.push(reference, event);
+        let Some(Effect::Record {
+            report: Report::Execution { first, .. },
+            ..
+        }) = out.first()
+        else {
+            panic!("{out:?}")
+        };
+        assert_eq!(*first, news, "{reference}");
+    }
 }
 
 #[test]

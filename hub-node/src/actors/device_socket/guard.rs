@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hub_proto::close::CloseReason;
 use hub_proto::id::{ConnGen, DeviceId};
@@ -20,6 +21,9 @@ pub(super) struct SocketGuard {
     /// Who may connect again while the database is away.
     trusted: Option<Arc<Identity>>,
     generation: Option<ConnGen>,
+    since: Instant,
+    /// Why it ends, in the words of the metrics.
+    reason: &'static str,
 }
 
 impl SocketGuard {
@@ -34,11 +38,15 @@ impl SocketGuard {
             context,
             trusted: Some(identity),
             generation: None,
+            since: Instant::now(),
+            // until somebody says otherwise: a panic says nothing
+            reason: "error",
         }
     }
 
     /// The session ended for this reason.
     pub(super) fn closed(&mut self, reason: CloseReason) {
+        self.reason = word(reason);
         if matches!(reason, CloseReason::Revoked | CloseReason::Moved) {
             self.trusted = None;
         }
@@ -59,6 +67,27 @@ impl SocketGuard {
     pub(super) fn detached(&mut self) {
         self.generation = None;
         self.handle.set_detached();
+    }
+}
+
+/// Why a socket ended, in few words: who runs a fleet asks whose doing it was.
+fn word(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Normal => "client",
+        CloseReason::GoingAway => "lost",
+        CloseReason::Restarting => "drain",
+        CloseReason::Silent | CloseReason::AckTimeout | CloseReason::JoinTimeout => "timeout",
+        CloseReason::SlowConsumer => "slow_consumer",
+        CloseReason::Superseded => "takeover",
+        CloseReason::Revoked | CloseReason::Moved => "revoked",
+        CloseReason::TryAgainLater => "overload",
+        CloseReason::ProtocolError
+        | CloseReason::UnsupportedData
+        | CloseReason::InvalidUtf8
+        | CloseReason::PolicyViolation
+        | CloseReason::MessageTooBig
+        | CloseReason::BadRequests => "protocol",
+        CloseReason::InternalError => "error",
     }
 }
 
@@ -109,6 +138,9 @@ impl Drop for Granted {
 impl Drop for SocketGuard {
     fn drop(&mut self) {
         self.context.sockets.remove(&self.handle);
+        self.context
+            .metrics
+            .disconnected(self.reason, self.since.elapsed());
         if let Some(identity) = self.trusted.take() {
             self.context.verdicts.trust(identity);
         }

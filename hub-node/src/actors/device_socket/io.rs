@@ -79,6 +79,8 @@ pub(super) struct SocketIo {
     farewell: Option<CloseFrame>,
     /// Taken from the outbox, and not by the socket yet.
     half_written: Vec<u8>,
+    /// Messages taken from the outbox that nobody has counted.
+    written: u32,
     paused_until: Option<Instant>,
     closing: Option<Closing>,
 }
@@ -109,6 +111,7 @@ impl SocketIo {
             outbox: Outbox::default(),
             farewell: None,
             half_written: Vec::new(),
+            written: 0,
             paused_until: None,
             closing: None,
         }
@@ -188,18 +191,27 @@ impl SocketIo {
         Incoming::Fault(CloseReason::GoingAway)
     }
 
-    /// Queues a message; a full outbox closes the socket, for the reader is too slow.
-    pub(super) fn send(&mut self, message: Outgoing, now: Instant) -> bool {
+    /// Messages that went to the socket since this was asked.
+    pub(super) fn take_written(&mut self) -> usize {
+        std::mem::take(&mut self.written) as usize
+    }
+
+    /// Queues a message. A full outbox closes the socket, for the reader is too slow.
+    ///
+    /// # Errors
+    /// How many messages the device does not get therefore.
+    pub(super) fn send(&mut self, message: Outgoing, now: Instant) -> Result<(), usize> {
         if self.closing.is_some() {
-            return true;
+            return Ok(());
         }
         let (_, [own, shared]) = message.parts();
         let bytes = own.len() + shared.len();
         if self.outbox.push(message, bytes).is_ok() {
-            return true;
+            return Ok(());
         }
+        let lost = self.outbox.len() + 1;
         self.close(CloseReason::SlowConsumer, now);
-        false
+        Err(lost)
     }
 
     /// Reads nothing before `until`.
@@ -303,6 +315,7 @@ impl SocketIo {
                 ..FrameHeader::default()
             };
             header.format((own.len() + shared.len()) as u64, frames)?;
+            self.written += u32::from(!matches!(message, Outgoing::Ping(_)));
             frames.extend_from_slice(own);
             frames.extend_from_slice(shared);
         }

@@ -86,6 +86,12 @@ impl Join {
     }
 
     fn tell(self, outcome: Result<session::Attached, Unattached>) {
+        self.context.metrics.joined(match &outcome {
+            Ok(attached) if attached.reconciled.level.standing == Standing::Active => "ok",
+            Ok(_) => "refused",
+            Err(Unattached::Duplicate) => "duplicate",
+            Err(Unattached::Unavailable(_)) => "unavailable",
+        });
         let generation = outcome
             .as_ref()
             .ok()

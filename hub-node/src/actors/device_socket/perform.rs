@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use hub_core::command::ExecutionState;
 use hub_core::fanout::{Entry, News};
 use hub_core::level::Target;
 use hub_core::limits::DOWNLOAD_URL_TTL;
 use hub_core::session::{
     Address, Answer, Effect, Push, Reconciled, Recorded, Report, Subscription, Unavailable,
 };
+use hub_proto::close::CloseReason;
 use hub_proto::event::UpdateStatus;
 use hub_proto::frame::{Ref, ReplyStatus};
 use hub_proto::id::{ChannelId, CommandId, ConnGen, GroupId, Seq};
@@ -21,11 +23,13 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::io::Outgoing;
+use super::journeys::Word;
 use super::{Message, State};
 use crate::actors::groups;
 use crate::context::wall_clock;
 use crate::edge::signed_url::Grant;
 use crate::store::delivery::{DeviceOutcome, DeviceWrite, ExecutionReport, UpdateReport};
+use crate::telemetry::metrics::Dropped;
 
 impl State {
     pub(super) fn perform(&mut self, effects: Vec<Effect>, now: Instant) {
@@ -74,8 +78,12 @@ impl State {
     }
 
     fn send(&mut self, message: Outgoing, now: Instant) {
-        if !self.io.send(message, now) {
-            warn!(device = %self.identity.device_name, "reads too slowly, closing");
+        if let Err(lost) = self.io.send(message, now) {
+            warn!(device = %self.identity.device_name, lost, "reads too slowly, closing");
+            self.context
+                .metrics
+                .outbound_dropped(Dropped::SlowConsumer, lost);
+            self.guard.closed(CloseReason::SlowConsumer);
             self.release(now);
         }
     }
@@ -142,6 +150,7 @@ impl State {
                 serializer.push(join_ref, topic, names::FIRMWARE_UPDATE, &offer)
             }
             Push::Command(command) => {
+                self.context.metrics.executed(ExecutionState::Sent);
                 // The payload is JSON text already: a tail of its own for this one member.
                 let tail = Tail::new(
                     topic,
@@ -164,6 +173,7 @@ impl State {
 
     fn tail(&mut self, join_ref: Option<&Ref>, entry: &Arc<Entry>, now: Instant) {
         if let News::Command { tail, .. } = &entry.news {
+            self.context.metrics.executed(ExecutionState::Sent);
             self.send_tail(tail, join_ref, now);
         }
     }
@@ -254,6 +264,7 @@ impl State {
             self.guard.generation()
         };
         let Some(generation) = generation else { return };
+        let word = Word::of(&report);
         let write = self.write(report, generation);
         let Some(receipt) = receipt else {
             return self.context.writes.submit_unanswered(write);
@@ -272,6 +283,9 @@ impl State {
                 Some(DeviceOutcome::NotFound) => Recorded::NotFound,
                 Some(DeviceOutcome::Failed) | None => Recorded::Unavailable(context.unavailable()),
             };
+            if let (Recorded::Done, Some(word)) = (outcome, word) {
+                word.committed(&context.metrics);
+            }
             let _ = actor.cast(Message::Recorded { receipt, outcome });
         });
     }
@@ -308,6 +322,8 @@ impl State {
                 command,
                 state,
                 output,
+                first: _,
+                trace: _,
             } => DeviceWrite::Execution {
                 device,
                 generation,

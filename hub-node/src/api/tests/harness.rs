@@ -3,7 +3,7 @@
 use crate::api::{ApiLimits, ApiState, router};
 use crate::blobs::Blobs;
 use crate::bus::local::LocalBus;
-use crate::bus::{Bus, Inbound};
+use crate::bus::{Arrival, Bus, Inbound};
 use crate::store::records::{NewToken, Role};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, TenantStore};
@@ -56,7 +56,7 @@ pub(super) struct Hub {
     pub(super) store: SqliteStore,
     pub(super) root: String,
     pub(super) document: Value,
-    pub(super) hints: Mutex<Receiver<Inbound>>,
+    pub(super) hints: Mutex<Receiver<Arrival>>,
     /// Operations that answered 2xx so far.
     pub(super) succeeded: Mutex<BTreeSet<String>>,
     pub(super) now: Arc<AtomicI64>,
@@ -74,7 +74,7 @@ impl Hub {
         let start = Timestamp::from(SystemTime::now());
         let now = Arc::new(AtomicI64::new(start.as_micros()));
         let clock = Arc::clone(&now);
-        let bus = Arc::new(LocalBus::default());
+        let bus = Arc::new(LocalBus::new(Arc::default()));
         let hints = Mutex::new(bus.subscribe().unwrap());
         let root = crate::api::auth::mint_token();
         let token = NewToken {
@@ -89,7 +89,14 @@ impl Hub {
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let clock = Arc::new(move || Timestamp::from_unix_micros(clock.load(Ordering::Relaxed)));
         let blobs = Blobs::open_dir(dir.path()).unwrap();
-        let router = router(ApiState::new(shared, bus, blobs, clock, limits));
+        let router = router(ApiState::new(
+            shared,
+            bus,
+            blobs,
+            clock,
+            limits,
+            Arc::default(),
+        ));
         let mut hub = Self {
             router,
             store,
@@ -271,7 +278,7 @@ impl Hub {
     pub(super) fn published(&self) -> Vec<Hint> {
         let mut hints = self.hints.lock().unwrap();
         std::iter::from_fn(|| hints.try_recv().ok())
-            .filter_map(|message| match message {
+            .filter_map(|arrival| match arrival.said {
                 Inbound::Hint(hint) => Some(hint),
                 Inbound::Notice(_) => None,
             })

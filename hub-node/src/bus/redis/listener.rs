@@ -8,6 +8,7 @@ use futures_util::StreamExt as _;
 use hub_core::bus_health::{BusHealth, BusState, Effect, Event};
 use hub_core::limits::BUS_CALL_MAX;
 use hub_proto::cluster::{Beacon, Envelope, Message};
+use hub_proto::time::Timestamp;
 use redis::Client;
 use redis::aio::{PubSubSink, PubSubStream};
 use tokio::sync::{mpsc, watch};
@@ -15,17 +16,19 @@ use tracing::{debug, info, warn};
 
 use super::channels::Channels;
 use super::publisher::{Outgoing, spread};
-use crate::bus::Inbound;
+use crate::bus::{Arrival, Inbound};
 use crate::store::cluster::NodeRun;
+use crate::telemetry::metrics::{Direction, Metrics, OnBus};
 
 /// The listening half of a node's bus.
 pub(super) struct Listener {
     pub(super) client: Client,
     pub(super) channels: Channels,
     pub(super) run: NodeRun,
-    pub(super) inbound: mpsc::Sender<Inbound>,
+    pub(super) inbound: mpsc::Sender<Arrival>,
     pub(super) outgoing: Outgoing,
     pub(super) state: watch::Sender<BusState>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// A connection on which everything is subscribed. The sink must live as long as the stream.
@@ -40,6 +43,7 @@ impl Listener {
         let mut health = BusHealth::new(self.run.name.clone(), Instant::now());
         let mut connection: Option<Connection> = None;
         let mut beacons = 0;
+        let mut connected = false;
         let mut events = vec![Event::Deadline];
         peers.mark_changed();
         loop {
@@ -53,6 +57,9 @@ impl Listener {
                     Effect::Connect => {
                         connection = None;
                         let (made, event) = self.connect().await;
+                        if made.is_some() && std::mem::replace(&mut connected, true) {
+                            self.metrics.bus_reconnected();
+                        }
                         connection = made.or(connection);
                         events.push(event);
                     }
@@ -149,21 +156,22 @@ impl Listener {
                 let own = *envelope.origin == *self.run.name;
                 // an earlier run of this node that still speaks is not this one
                 let mine = beacon.run == self.run.run.cast_unsigned();
+                self.metrics.on_bus(Direction::In, OnBus::Beacon);
                 return (!own || mine).then(|| Event::Heard(envelope.origin.into()));
             }
-            Message::Hint(hint) => self.hand_on(Inbound::Hint(hint)),
+            Message::Hint(hint) => self.hand_on(envelope.sent_at, Inbound::Hint(hint)),
             Message::Notices(notices) => {
                 for notice in notices {
-                    self.hand_on(Inbound::Notice(notice));
+                    self.hand_on(envelope.sent_at, Inbound::Notice(notice));
                 }
             }
         }
         None
     }
 
-    fn hand_on(&self, message: Inbound) {
+    fn hand_on(&self, sent_at: Option<Timestamp>, said: Inbound) {
         // full: what is dropped is found by polling
-        let _ = self.inbound.try_send(message);
+        let _ = self.inbound.try_send(Arrival { sent_at, said });
     }
 
     fn say_beacon(&self, number: u64) {
@@ -173,9 +181,8 @@ impl Listener {
         };
         let envelope = Envelope::new(&self.run.name, Message::Beacon(beacon));
         // a full queue delays it, and that is what it is there to tell
-        let _ = self
-            .outgoing
-            .send(self.channels.beacons(), envelope.encode());
+        let (channel, bytes) = (self.channels.beacons(), envelope.encode());
+        let _ = self.outgoing.send(channel, OnBus::Beacon, bytes);
     }
 
     fn show(&self, state: &BusState) {

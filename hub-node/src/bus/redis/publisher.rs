@@ -2,6 +2,7 @@
 //!
 //! Rule owned here: what cannot be published is dropped. Nobody waits for it, and the poller finds what it announced.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,20 +15,31 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tracing::{debug, warn};
 
 use crate::bus::BusError;
+use crate::telemetry::metrics::{Direction, Metrics, OnBus};
 
 /// The way into the queue. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Outgoing(mpsc::Sender<(String, Bytes)>);
+pub(super) struct Outgoing {
+    queue: mpsc::Sender<(String, Bytes)>,
+    metrics: Arc<Metrics>,
+}
 
 impl Outgoing {
     /// Queues a message for a channel.
-    pub(super) fn send(&self, channel: String, message: Bytes) -> Result<(), BusError> {
-        self.0
+    pub(super) fn send(
+        &self,
+        channel: String,
+        kind: OnBus,
+        message: Bytes,
+    ) -> Result<(), BusError> {
+        self.queue
             .try_send((channel, message))
             .map_err(|error| match error {
                 TrySendError::Full(_) => BusError::Full,
                 TrySendError::Closed(_) => BusError::Closed,
-            })
+            })?;
+        self.metrics.on_bus(Direction::Out, kind);
+        Ok(())
     }
 }
 
@@ -38,9 +50,13 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(client: Client) -> (Outgoing, Self) {
+    pub(super) fn new(client: Client, metrics: Arc<Metrics>) -> (Outgoing, Self) {
         let (sender, queue) = mpsc::channel(BUS_OUTGOING_MAX);
-        (Outgoing(sender), Self { client, queue })
+        let outgoing = Outgoing {
+            queue: sender,
+            metrics,
+        };
+        (outgoing, Self { client, queue })
     }
 
     /// Publishes until the bus is dropped.

@@ -7,13 +7,14 @@ use hub_proto::id::{ChannelId, ConnGen, DeviceId, GroupId, Seq};
 use hub_servers::Redis;
 
 use super::*;
+use crate::bus::Inbound;
 
 /// How long anything here may take; a failure costs this once.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Node {
     bus: RedisBus,
-    inbound: mpsc::Receiver<Inbound>,
+    inbound: mpsc::Receiver<Arrival>,
     peers: watch::Sender<Arc<[NodeRun]>>,
 }
 
@@ -36,7 +37,7 @@ fn settings(url: String, name: &str) -> RedisSettings {
 
 fn node(settings: RedisSettings, peers: &[&str]) -> Node {
     let peers = watch::Sender::new(peers.iter().map(|name| run(name)).collect());
-    let bus = RedisBus::start(settings, peers.subscribe()).unwrap();
+    let bus = RedisBus::start(settings, peers.subscribe(), Arc::default()).unwrap();
     let inbound = bus.subscribe().unwrap();
     assert!(bus.subscribe().is_none());
     Node {
@@ -62,7 +63,7 @@ impl Node {
 
     async fn hears(&mut self) -> Inbound {
         let next = tokio::time::timeout(PATIENCE, self.inbound.recv()).await;
-        next.unwrap().unwrap()
+        next.unwrap().unwrap().said
     }
 }
 

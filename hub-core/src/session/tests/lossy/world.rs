@@ -222,6 +222,7 @@ impl World {
                     id,
                     status: ResultStatus::Succeeded,
                     output: None,
+                    trace: None,
                 }),
             )),
             Later::FromDevice(event) => {

@@ -87,7 +87,7 @@ impl World {
             self.received.push(id);
             self.after(WORK_MS, Later::Done(id));
         }
-        let event = DeviceEvent::CommandAck(CommandAck { id });
+        let event = DeviceEvent::CommandAck(CommandAck { id, trace: None });
         self.say(frame(TOPIC, Some("1"), None, event));
     }
 }
