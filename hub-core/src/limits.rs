@@ -187,6 +187,20 @@ pub const UNAVAILABLE_RETRY_MAX: Duration = Duration::from_secs(60);
 // --- telemetry
 /// Series of latency histograms for which traces are kept as examples, one in each bucket.
 pub const EXEMPLAR_SERIES_MAX: usize = 256;
+/// Spans, and log records, that wait to be sent, where the environment does not say otherwise; more are dropped and counted.
+pub const TELEMETRY_QUEUED: usize = 2048;
+/// Longest call to a receiver of telemetry, where the environment does not say otherwise.
+pub const TELEMETRY_CALL_MAX: Duration = Duration::from_secs(10);
+/// Longest time a node that ends goes on sending telemetry.
+pub const TELEMETRY_STOP_MAX: Duration = Duration::from_secs(3);
+/// Commands whose traces a node keeps, the last ones it heard of.
+pub const TRACED_COMMANDS_MAX: usize = 1024;
+/// Deliveries of one command that get spans on each node.
+pub const SPANS_PER_COMMAND_MAX: u32 = 16;
+/// Failures of one command that get spans on each node, beside those.
+pub const FAILURE_SPANS_PER_COMMAND_MAX: u32 = 128;
+/// Deliveries with spans that one socket remembers until their ends.
+pub const JOURNEYS_PER_SOCKET_MAX: usize = 32;
 
 // --- firmware files
 /// Firmware uploads that one node takes at the same time; more are answered 503.

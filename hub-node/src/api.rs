@@ -33,6 +33,7 @@ use crate::bus::Bus;
 use crate::store::delivery::Changed;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::spans;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use hub_core::limits::{
@@ -46,6 +47,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -131,10 +133,10 @@ impl ApiState {
     /// Announces what was committed and gives back the value.
     async fn committed<T>(&self, changed: Changed<T>) -> T {
         let epoch = self.store.epoch();
-        let trace = layers::trace_context();
         let total = changed.changes.len();
         let mut sent = 0_usize;
         let publishing = async {
+            let trace = layers::trace_context();
             for change in changed.changes {
                 match self.bus.publish(change.hint(epoch, trace.clone())).await {
                     Ok(()) => sent += 1,
@@ -148,6 +150,7 @@ impl ApiState {
                 }
             }
         };
+        let publishing = publishing.instrument(spans::publish(self.bus.system(), total));
         let in_time = tokio::time::timeout(self.limits.publish_max, publishing)
             .await
             .is_ok();

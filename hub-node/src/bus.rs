@@ -54,6 +54,9 @@ pub trait Bus: Send + Sync + 'static {
     /// What reaches this node, in a bounded queue. A bus has one subscriber per node.
     fn subscribe(&self) -> Option<mpsc::Receiver<Arrival>>;
 
+    /// What it is called in traces.
+    fn system(&self) -> &'static str;
+
     /// How well this node hears the others.
     fn state(&self) -> watch::Receiver<BusState>;
 }

@@ -1,15 +1,15 @@
 //! The command line of `hub-node`.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::config::{Config, ConfigError, ConfigFlags};
-use crate::telemetry::listing;
+use crate::telemetry::{Telemetry, listing, logging};
 use crate::{Node, demo, firmware, pki, tables, token};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use hub_core::limits::TELEMETRY_STOP_MAX;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// Exit code of a configuration that makes no sense (`EX_CONFIG` is 78; 64, `EX_USAGE`, is what proxies use for it).
 const EXIT_CONFIG: u8 = 64;
@@ -125,24 +125,16 @@ fn toml_text(config: &Config) -> anyhow::Result<String> {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
-    // The actor library opens a span for each actor's whole life, half a KiB for each device; a filter that names it has it.
-    let filter = EnvFilter::try_new(format!("ractor=warn,{}", config.log))?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    // Colours are for terminals: in a file or a journal they are rubbish.
-    let subscriber = if std::io::stderr().is_terminal() {
-        subscriber
-    } else {
-        subscriber.with_ansi(false)
-    };
-    if config.log_json {
-        subscriber.json().init()
-    } else {
-        subscriber.init()
-    }
+    let telemetry = Telemetry::from_env(&config.node_name).context("telemetry")?;
+    logging::start(&config.log, config.log_json, &telemetry)?;
+    let served = serve(&config, &telemetry).await;
+    telemetry.stop(TELEMETRY_STOP_MAX).await;
+    served
+}
+
+async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let node = Node::start(&config).await?;
+    let node = Node::start_with(config, telemetry).await?;
     tokio::select! {
         _ = terminate.recv() => drain(&node, &mut terminate).await,
         // Whoever sits in front of it does not want to wait.

@@ -18,6 +18,7 @@ use crate::identity::verdicts::Verdicts;
 use crate::routing::Sockets;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Traces;
 use crate::writes::Writes;
 
 /// The shared parts of a node.
@@ -34,6 +35,7 @@ pub(crate) struct Context {
     pub(crate) groups: ActorRef<groups::Message>,
     pub(crate) links: LinkSigner,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) traces: Arc<Traces>,
 }
 
 impl Context {

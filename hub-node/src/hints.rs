@@ -7,6 +7,8 @@ use hub_core::bus_health::BusState;
 use hub_core::limits::{POLL_CHANGES_MAX, POLL_EVERY, POLL_EVERY_DEGRADED};
 use hub_proto::cluster::HintBody;
 use hub_proto::id::{ChannelId, Epoch, Seq};
+use opentelemetry::trace::Span as _;
+use opentelemetry_sdk::trace::Span;
 use ractor::ActorRef;
 use tokio::sync::{mpsc, watch};
 use tracing::debug;
@@ -21,6 +23,7 @@ use crate::routing::Sockets;
 use crate::store::Store;
 use crate::store::delivery::Mark;
 use crate::telemetry::metrics::{Direction, Metrics, OnBus};
+use crate::telemetry::traces::Traces;
 
 /// Where hints go.
 #[derive(Clone)]
@@ -31,16 +34,19 @@ pub(crate) struct Dispatch {
     pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) tls: Arc<DeviceTls>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) traces: Arc<Traces>,
 }
 
 impl Dispatch {
     /// Hands on what comes over the bus until it ends.
     pub(crate) async fn follow(self, mut inbound: mpsc::Receiver<Arrival>) {
         while let Some(Arrival { sent_at, said }) = inbound.recv().await {
+            let mut span = None;
             let kind = match said {
                 // A hint of another history says nothing about this one; the poller knows what is true here.
                 Inbound::Hint(hint) if hint.epoch != self.epoch => OnBus::Hint,
                 Inbound::Hint(hint) => {
+                    span = self.traces.heard(&hint);
                     self.moved(hint.channel, hint.seq, hint.body);
                     OnBus::Hint
                 }
@@ -54,7 +60,9 @@ impl Dispatch {
                 // Clocks of nodes may differ: what would be negative counts as nothing.
                 let after = wall_clock().as_micros() - sent_at.as_micros();
                 let after = u64::try_from(after).unwrap_or_default();
-                self.metrics.bus_handled(Duration::from_micros(after), None);
+                let within = span.as_ref().map(Span::span_context);
+                self.metrics
+                    .bus_handled(Duration::from_micros(after), within);
             }
         }
     }

@@ -247,6 +247,7 @@ fn edge(
         groups: parts.groups.clone(),
         links: links(config, device_addr, parts.secret.as_ref())?,
         metrics: parts.telemetry.metrics.clone(),
+        traces: parts.telemetry.traces.clone(),
     };
     let index = Arc::new(StoredFirmware(parts.store.clone()));
     let downloads = DownloadService::new(context.links.clone(), index, blobs.clone());

@@ -29,6 +29,7 @@ use crate::store::records::Identity;
 use crate::telemetry::metrics::{Direction, Dropped};
 use guard::{Granted, SocketGuard};
 use io::{Incoming, SocketIo};
+use journeys::Journeys;
 
 /// Frames read in one turn, so that one device cannot keep a worker to itself.
 const FRAMES_PER_TURN: usize = 16;
@@ -90,6 +91,7 @@ pub(crate) struct State {
     handle: Arc<SocketHandle>,
     waker: Waker,
     guard: SocketGuard,
+    journeys: Journeys,
     context: Arc<Context>,
     actor: ActorRef<Message>,
 }
@@ -137,6 +139,7 @@ impl Actor for DeviceSocket {
             waker: Waker::from(handle.clone()),
             handle,
             guard,
+            journeys: Journeys::default(),
             context,
             actor: myself,
         });

@@ -2,6 +2,7 @@
 
 use super::ApiState;
 use super::problem::Refused;
+use crate::telemetry::{spans, traces};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -10,8 +11,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hub_proto::trace::TraceContext;
+
 use std::any::Any;
 use std::time::{Duration, Instant};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 /// Names one call in logs; the caller's own is kept when it is well-formed.
@@ -24,9 +27,9 @@ tokio::task_local! {
     static TRACE: Option<TraceContext>;
 }
 
-/// The trace context of the call being handled, if its caller sent one.
+/// Where in a trace the caller of this is; where the call's own caller was, when this node makes no spans.
 pub(super) fn trace_context() -> Option<TraceContext> {
-    TRACE.try_with(Clone::clone).ok().flatten()
+    traces::current().or_else(|| TRACE.try_with(Clone::clone).ok().flatten())
 }
 
 fn request_id(headers: &HeaderMap) -> HeaderValue {
@@ -78,10 +81,17 @@ pub(super) async fn dress(State(state): State<ApiState>, request: Request, next:
     let trace = trace_of(request.headers());
     let method = method_of(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = TRACE.scope(trace, next.run(request)).await;
     let route = route.as_ref().map(MatchedPath::as_str);
+    let span = spans::call(method, route, trace.as_ref());
+    let answering = async {
+        let response = TRACE.scope(trace, next.run(request)).await;
+        (response, traces::active())
+    };
+    let (mut response, within) = answering.instrument(span.clone()).await;
     let (status, took) = (response.status().as_u16(), begun.elapsed());
-    state.metrics.api_call(method, status, route, took, None);
+    spans::answered(&span, status);
+    let metrics = &state.metrics;
+    metrics.api_call(method, status, route, took, within.as_ref());
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id);
     for (name, value) in [

@@ -59,6 +59,10 @@ impl Bus for LocalBus {
         self.send(OnBus::Notice, Inbound::Notice(notice))
     }
 
+    fn system(&self) -> &'static str {
+        "in_process"
+    }
+
     fn subscribe(&self) -> Option<mpsc::Receiver<Arrival>> {
         self.receiver.lock().ok()?.take()
     }

@@ -111,6 +111,10 @@ impl Bus for RedisBus {
             .send(channel, OnBus::Notice, envelope.encode())
     }
 
+    fn system(&self) -> &'static str {
+        "redis"
+    }
+
     fn subscribe(&self) -> Option<mpsc::Receiver<Arrival>> {
         self.inbound.lock().ok()?.take()
     }

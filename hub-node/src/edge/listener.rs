@@ -227,9 +227,15 @@ impl Edge {
             Ok(Some(identity)) => identity,
             Ok(None) => {
                 let denied = Denied::Refused(Refusal::NoCertificate);
-                return self.refuse(&mut stream, &Answer::denied(&denied), remote).await;
+                return self
+                    .refuse(&mut stream, &Answer::denied(&denied), remote)
+                    .await;
             }
-            Err(denied) => return self.refuse(&mut stream, &Answer::denied(&denied), remote).await,
+            Err(denied) => {
+                return self
+                    .refuse(&mut stream, &Answer::denied(&denied), remote)
+                    .await;
+            }
         };
         if self.context.sockets.len() >= SOCKETS_MAX as u64 {
             let full = Answer::new(503, "node_full").retry_after(FULL_RETRY);
@@ -276,7 +282,11 @@ impl Edge {
     async fn download(&self, mut stream: Prefixed<TlsStream>, judged: Judged, remote: SocketAddr) {
         let peer = match self.admit(stream.get_ref(), judged).await {
             Ok(identity) => identity.map(|identity| (identity.org, identity.device)),
-            Err(denied) => return self.refuse(&mut stream, &Answer::denied(&denied), remote).await,
+            Err(denied) => {
+                return self
+                    .refuse(&mut stream, &Answer::denied(&denied), remote)
+                    .await;
+            }
         };
         if let Err(error) = self.downloads.clone().serve_connection(stream, peer).await {
             debug!(%remote, %error, "download ended early");

@@ -132,6 +132,7 @@ impl Parts {
             verdicts: self.verdicts.clone(),
             tls: self.tls.clone(),
             metrics: self.telemetry.metrics.clone(),
+            traces: self.telemetry.traces.clone(),
         };
         let store = || self.store.clone();
         let mark = store().mark().await.context("cannot read the change log")?;
@@ -215,7 +216,12 @@ async fn open_store(
     let store = store::open(config)
         .await
         .context("cannot open the database")?;
-    let store = Bounded::new(store, database.clone(), metrics);
+    let system = if config.database_url.is_empty() {
+        "sqlite"
+    } else {
+        "postgresql"
+    };
+    let store = Bounded::new(store, database.clone(), metrics, system);
     store
         .start_node(run)
         .await

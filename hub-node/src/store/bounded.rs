@@ -15,6 +15,7 @@ use hub_proto::id::{
 };
 use hub_proto::slug::Slug;
 use hub_proto::time::Timestamp;
+use tracing::Instrument as _;
 
 use super::cluster::{ClusterStore, NodeRun, Notice, Reaped, Renewal};
 use super::delivery::{
@@ -32,21 +33,30 @@ use super::{
 };
 use crate::database::Database;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::spans;
 
 /// A store behind a deadline and a circuit breaker.
 pub(crate) struct Bounded {
     inner: Arc<dyn Store>,
     database: Database,
     metrics: Arc<Metrics>,
+    /// What databases are called in traces.
+    system: &'static str,
 }
 
 impl Bounded {
     /// Bounds and times the calls of a store, and keeps `database` told.
-    pub(crate) fn new(inner: Arc<dyn Store>, database: Database, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        inner: Arc<dyn Store>,
+        database: Database,
+        metrics: Arc<Metrics>,
+        system: &'static str,
+    ) -> Self {
         Self {
             inner,
             database,
             metrics,
+            system,
         }
     }
 
@@ -69,6 +79,8 @@ impl Bounded {
         call: impl Future<Output = StoreResult<T>> + Send,
     ) -> StoreResult<T> {
         let begun = Instant::now();
+        let span = spans::store(verb, self.system);
+        let call = call.instrument(span.clone());
         let answer = tokio::time::timeout(limit, call).await;
         let outcome = answer.unwrap_or_else(|_| {
             self.inner.reconnect();
@@ -77,6 +89,9 @@ impl Bounded {
         });
         self.database.note(&outcome);
         let error = outcome.as_ref().err().and_then(StoreError::fault);
+        if let Some(error) = error {
+            spans::store_failed(&span, error);
+        }
         self.metrics.database_call(verb, error, begun.elapsed());
         outcome
     }

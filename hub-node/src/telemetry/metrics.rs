@@ -201,16 +201,9 @@ impl Metrics {
 
     /// A command came to this state on a device.
     pub(crate) fn executed(&self, state: ExecutionState) {
-        let at = match state {
-            ExecutionState::Sent => 0,
-            ExecutionState::Delivered => 1,
-            ExecutionState::Succeeded => 2,
-            ExecutionState::Failed => 3,
-            ExecutionState::Rejected => 4,
-            // states of reading, which no socket reports
-            ExecutionState::Queued | ExecutionState::Expired | ExecutionState::Cancelled => return,
-        };
-        self.counts.executions[at].add(1);
+        if let Some(at) = place(state) {
+            self.counts.executions[at].add(1);
+        }
     }
 
     /// The first acknowledgement of a command by a device was committed, so long after the command was accepted.
@@ -287,6 +280,23 @@ impl Metrics {
         self.api.record(took.as_secs_f64(), call);
         self.exemplars.offer(&table::API_CALL, call, took, trace);
     }
+}
+
+/// The place of a state among [`EXECUTIONS`]; none for states of reading, which no socket reports.
+fn place(state: ExecutionState) -> Option<usize> {
+    match state {
+        ExecutionState::Sent => Some(0),
+        ExecutionState::Delivered => Some(1),
+        ExecutionState::Succeeded => Some(2),
+        ExecutionState::Failed => Some(3),
+        ExecutionState::Rejected => Some(4),
+        ExecutionState::Queued | ExecutionState::Expired | ExecutionState::Cancelled => None,
+    }
+}
+
+/// The word of metrics and traces for what a device said about a command.
+pub(crate) fn word(state: ExecutionState) -> &'static str {
+    place(state).map_or("other", |at| EXECUTIONS[at])
 }
 
 fn sample_all(meter: &Meter, counts: &Arc<Counts>) {

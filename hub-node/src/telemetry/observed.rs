@@ -9,7 +9,9 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use rustls::pki_types::CertificateDer;
 
+use super::dropping::AllLost;
 use super::instruments::{self as table, Instrument};
+use super::metrics::sample_counter;
 use crate::admin::Probes;
 
 /// Where a certificate of the node's own is shown.
@@ -58,6 +60,30 @@ pub(super) fn certificates(meter: &Meter, certificates: Arc<Certificates>) {
             if ends != NONE {
                 let left = ends.saturating_sub(now);
                 observe(left, &[KeyValue::new("listener", *name)]);
+            }
+        }
+    });
+}
+
+/// Shows how much telemetry was thrown away.
+pub(super) fn lost(meter: &Meter, lost: Arc<AllLost>) {
+    sample_counter(meter, &table::TELEMETRY_DROPPED, move |observe| {
+        let signals = [
+            ("traces", &lost.spans),
+            ("logs", &lost.logs),
+            ("metrics", &lost.metrics),
+        ];
+        for (signal, lost) in signals {
+            let reasons = [
+                ("queue_full", &lost.queue_full),
+                ("export_failed", &lost.export_failed),
+            ];
+            for (reason, count) in reasons {
+                let [reason, signal] = [
+                    KeyValue::new("reason", reason),
+                    KeyValue::new("signal", signal),
+                ];
+                observe(count.get(), &[reason, signal]);
             }
         }
     });

@@ -1,45 +1,152 @@
-//! The ways of commands over one socket, as they are counted: sent, and what the device answers once it is committed.
+//! The ways of commands over one socket, as they are counted and traced: sent, and what the device answers once it is committed.
 
 use std::time::{Duration, SystemTime};
 
 use hub_core::command::ExecutionState;
+use hub_core::limits::JOURNEYS_PER_SOCKET_MAX;
 use hub_core::session::Report;
 use hub_proto::id::CommandId;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{Span as _, SpanContext, Status, TraceContextExt as _};
+use opentelemetry_sdk::trace::Span;
 
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, word};
+use crate::telemetry::traces::{self, Traces};
+
+/// A command on its way, in a trace that is kept.
+struct Journey {
+    command: CommandId,
+    /// Of its delivery, which goes on below it when the device says more.
+    push: SpanContext,
+    /// Until the device has acknowledged.
+    open: Option<Span>,
+}
+
+impl Drop for Journey {
+    fn drop(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.set_status(Status::error("not acknowledged on this socket"));
+        }
+    }
+}
+
+/// The traced commands of a socket. Most sockets have none, ever.
+#[derive(Default)]
+pub(super) struct Journeys(Option<Box<Vec<Journey>>>);
+
+impl Journeys {
+    /// A command is handed to the socket.
+    pub(super) fn sent(&mut self, traces: &Traces, command: CommandId, name: &str, device: &str) {
+        let known = self
+            .0
+            .as_deref_mut()
+            .and_then(|all| all.iter_mut().find(|journey| journey.command == command));
+        if let Some(journey) = known {
+            if let Some(open) = &mut journey.open {
+                open.add_event("sent again", Vec::new());
+            }
+            return;
+        }
+        let Some(span) = traces.pushed(command, name, device) else {
+            return;
+        };
+        let all = self.0.get_or_insert_default();
+        if all.len() >= JOURNEYS_PER_SOCKET_MAX {
+            all.remove(0);
+        }
+        all.push(Journey {
+            command,
+            push: span.span_context().clone(),
+            open: Some(span),
+        });
+    }
+
+    /// The device said something final or not about a command: the span of its delivery, if that is still open, and where it is.
+    fn heard(&mut self, command: CommandId, last: bool) -> (Option<Span>, Option<SpanContext>) {
+        let Some(all) = self.0.as_deref_mut() else {
+            return (None, None);
+        };
+        let Some(at) = all.iter().position(|journey| journey.command == command) else {
+            return (None, None);
+        };
+        if last {
+            let mut journey = all.remove(at);
+            return (journey.open.take(), Some(journey.push.clone()));
+        }
+        let journey = &mut all[at];
+        (journey.open.take(), Some(journey.push.clone()))
+    }
+}
 
 /// A device's word on a command, until it is committed.
 pub(super) struct Word {
     command: CommandId,
     state: ExecutionState,
     first: bool,
+    /// Of the delivery, when this ends it.
+    push: Option<Span>,
+    /// Of this word.
+    answer: Option<Span>,
 }
 
 impl Word {
     /// The word that is in a report, if it is about a command.
-    pub(super) fn of(report: &Report) -> Option<Self> {
+    pub(super) fn of(
+        report: &Report,
+        journeys: &mut Journeys,
+        traces: &Traces,
+        device: &str,
+    ) -> Option<Self> {
         let Report::Execution {
             command,
             state,
             first,
+            trace,
             ..
         } = report
         else {
             return None;
         };
+        let delivered = *state == ExecutionState::Delivered;
+        let failed = matches!(state, ExecutionState::Failed | ExecutionState::Rejected);
+        let (mut push, below) = journeys.heard(*command, !delivered);
+        if let Some(push) = &mut push {
+            push.add_event("acknowledged", Vec::new());
+        }
+        let name = if delivered {
+            "ack device.command"
+        } else {
+            "result device.command"
+        };
+        let mut answer = traces.answered(*command, device, name, below.as_ref(), failed);
+        if let Some(answer) = &mut answer {
+            answer.set_attribute(KeyValue::new("hub.execution.state", word(*state)));
+            if failed {
+                answer.set_status(Status::error(word(*state)));
+            }
+            if let Some(own) = trace {
+                let own = traces::remote(own).span().span_context().clone();
+                answer.add_link(own, Vec::new());
+            }
+        }
         Some(Self {
             command: *command,
             state: *state,
             first: *first,
+            push,
+            answer,
         })
     }
 
     /// It is in the store now.
-    pub(super) fn committed(self, metrics: &Metrics) {
+    pub(super) fn committed(mut self, metrics: &Metrics) {
         metrics.executed(self.state);
         if let Some(after) = self.delivered_after() {
-            metrics.delivered(after, None);
+            let within = self.push.as_ref().map(Span::span_context);
+            metrics.delivered(after, within);
         }
+        self.push = None;
+        self.answer = None;
     }
 
     /// From the command's acceptance to now, if this was the first the device said about it. Clocks of nodes may differ: what
@@ -54,6 +161,14 @@ impl Word {
                 .duration_since(accepted)
                 .unwrap_or_default(),
         )
+    }
+}
+
+impl Drop for Word {
+    fn drop(&mut self) {
+        for span in [&mut self.push, &mut self.answer].into_iter().flatten() {
+            span.set_status(Status::error("not committed"));
+        }
     }
 }
 

@@ -150,7 +150,7 @@ impl State {
                 serializer.push(join_ref, topic, names::FIRMWARE_UPDATE, &offer)
             }
             Push::Command(command) => {
-                self.context.metrics.executed(ExecutionState::Sent);
+                self.sent(command.id, &command.name);
                 // The payload is JSON text already: a tail of its own for this one member.
                 let tail = Tail::new(
                     topic,
@@ -172,10 +172,17 @@ impl State {
     }
 
     fn tail(&mut self, join_ref: Option<&Ref>, entry: &Arc<Entry>, now: Instant) {
-        if let News::Command { tail, .. } = &entry.news {
-            self.context.metrics.executed(ExecutionState::Sent);
+        if let News::Command { command, tail } = &entry.news {
+            self.sent(command.id, &command.name);
             self.send_tail(tail, join_ref, now);
         }
+    }
+
+    fn sent(&mut self, command: CommandId, name: &str) {
+        self.context.metrics.executed(ExecutionState::Sent);
+        let device = self.identity.device_name.as_str();
+        self.journeys
+            .sent(&self.context.traces, command, name, device);
     }
 
     fn send_tail(&mut self, tail: &Tail, join_ref: Option<&Ref>, now: Instant) {
@@ -264,7 +271,8 @@ impl State {
             self.guard.generation()
         };
         let Some(generation) = generation else { return };
-        let word = Word::of(&report);
+        let device = self.identity.device_name.as_str();
+        let word = Word::of(&report, &mut self.journeys, &self.context.traces, device);
         let write = self.write(report, generation);
         let Some(receipt) = receipt else {
             return self.context.writes.submit_unanswered(write);

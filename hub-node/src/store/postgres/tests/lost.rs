@@ -118,6 +118,7 @@ async fn connections_that_fell_silent_are_given_up() {
         Arc::new(postgres),
         database.clone(),
         Arc::default(),
+        "postgresql",
     ));
     // as many connections as there may be, all idle
     let calls = (0..4 * STORE_CONNECTIONS_MAX).map(|_| {
@@ -156,7 +157,12 @@ async fn a_frozen_server_is_away_and_comes_back() {
     let server = server().await;
     let database = Database::default();
     let inner: Arc<dyn Store> = Arc::new(fresh(&server, "frozen").await);
-    let store: Arc<dyn Store> = Arc::new(Bounded::new(inner, database.clone(), Arc::default()));
+    let store: Arc<dyn Store> = Arc::new(Bounded::new(
+        inner,
+        database.clone(),
+        Arc::default(),
+        "postgresql",
+    ));
     let world = World::new(&store, "a").await;
     let probe = tokio::spawn(database.clone().probe(store.clone()));
     server.freeze().unwrap();
