@@ -9,3 +9,4 @@ mod outages;
 mod owners;
 mod partitions;
 mod reach;
+mod traces;

@@ -51,6 +51,8 @@ pub struct Plan {
     pub cut_commits: bool,
     /// Each node in a network namespace of its own, and the rest in their middle, where the caller is.
     pub apart: Option<Arc<Namespaces>>,
+    /// What else is in the environment of every node.
+    pub env: Vec<(String, String)>,
     /// The program of a node; the one that was built beside the test when there is none.
     pub program: Option<Launcher>,
 }
@@ -64,6 +66,7 @@ impl Default for Plan {
             lb_grace_s: 0,
             cut_commits: false,
             apart: None,
+            env: Vec::new(),
             program: None,
         }
     }
@@ -149,7 +152,7 @@ impl Cluster {
         };
         let nodes = configs
             .into_iter()
-            .map(|config| ClusterNode::new(config, &token))
+            .map(|config| ClusterNode::new(config, &token, plan.env.clone()))
             .collect::<anyhow::Result<_>>()?;
         let mut cluster = Self {
             nodes,

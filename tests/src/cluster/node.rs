@@ -18,12 +18,17 @@ pub struct ClusterNode {
     /// A client of its own API.
     pub api: Client,
     config: Config,
+    env: Vec<(String, String)>,
     program: Option<Program>,
     runs: u32,
 }
 
 impl ClusterNode {
-    pub(super) fn new(config: Config, token: &str) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        config: Config,
+        token: &str,
+        env: Vec<(String, String)>,
+    ) -> anyhow::Result<Self> {
         let api = Client::new(&ClientOptions {
             url: format!("http://{}", config.api_listen),
             token: token.to_owned(),
@@ -33,6 +38,7 @@ impl ClusterNode {
             name: config.node_name.clone(),
             api,
             config,
+            env,
             program: None,
             runs: 0,
         })
@@ -148,6 +154,9 @@ impl ClusterNode {
             .env("HUB_DATABASE_URL", &config.database_url)
             .env("HUB_REDIS_URL", &config.redis_url)
             .env("NO_COLOR", "1");
+        for (key, value) in &self.env {
+            launch = launch.env(key, value);
+        }
         if let Some(peer) = config.peer_listen {
             launch = launch.args(["--peer-listen", &peer.to_string()]);
         }
