@@ -24,6 +24,11 @@ impl Admission {
         }
     }
 
+    /// Refills at this rate from now on; 0 counts as 1. What was taken stays taken.
+    pub fn pace(&mut self, per_second: u32) {
+        self.cost = BURST / per_second.max(1);
+    }
+
     /// Takes a token, which is there after this wait. The tokens of those who wait are taken.
     pub fn take(&mut self, now: Instant) -> Duration {
         self.full_at = self.full_at.max(now) + self.cost;
@@ -55,6 +60,16 @@ mod tests {
         assert_eq!(admission.take(now), Duration::from_millis(200));
         let later = now + Duration::from_secs(5);
         assert_eq!(admission.take(later), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_new_rate_holds_at_once() {
+        let now = Instant::now();
+        let mut admission = Admission::new(1, now);
+        admission.take(now);
+        assert_eq!(admission.wait(now), Duration::from_secs(1));
+        admission.pace(10);
+        assert_eq!(admission.wait(now), Duration::from_millis(100));
     }
 
     proptest! {

@@ -184,6 +184,10 @@ pub const JOINS_PER_SECOND: u64 = 500;
 /// Longest time a device is told to wait for the database.
 pub const UNAVAILABLE_RETRY_MAX: Duration = Duration::from_secs(60);
 
+// --- configuration
+/// Bytes of a file with a secret.
+pub const SECRET_FILE_BYTES_MAX: u64 = 16 * 1024;
+
 // --- telemetry
 /// Series of latency histograms for which traces are kept as examples, one in each bucket.
 pub const EXEMPLAR_SERIES_MAX: usize = 256;

@@ -5,6 +5,7 @@
 //! - `/readyz`: 200 while devices may be sent here, 404 while the node drains (HAProxy then keeps what is connected and sends nobody
 //!   new), 503 when it is broken. The body says how database and bus are, whatever the status.
 //! - `/metrics`: what the node counts, as text of Prometheus or OpenMetrics.
+//! - `POST /reload`: takes what changed in the configuration and in the files of certificates, as SIGHUP does; the body says what.
 //! - `POST /drain`: sends the devices away as SIGTERM does, without ending the process.
 //!
 //! A database or a bus that is away makes no node unready: all nodes would be, and devices hold their sockets meanwhile.
@@ -21,11 +22,12 @@ use axum::routing::{get, post};
 use hub_core::bus_health::BusState;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::database::Database;
+use crate::reload::Reloaded;
 use crate::routing::Sockets;
 use crate::store::cluster::NodeRun;
 use crate::telemetry::scrape::{Format, Scrape};
@@ -55,7 +57,12 @@ pub(crate) struct Probes {
     pub(crate) others: watch::Receiver<Arc<[NodeRun]>>,
     /// Somebody asked for a drain.
     pub(crate) drain: Arc<Notify>,
+    /// To whoever knows where the configuration is.
+    pub(crate) reload: mpsc::Sender<ReloadAsked>,
 }
+
+/// Where somebody waits to hear what became of a reload, or what is wrong with the configuration.
+pub(crate) type ReloadAsked = oneshot::Sender<Result<Reloaded, Vec<String>>>;
 
 impl Probes {
     /// What the node is doing, in one word.
@@ -81,6 +88,7 @@ pub(crate) async fn serve(
         .route("/livez", get(async || Json(json!({ "status": "alive" }))))
         .route("/readyz", get(ready))
         .route("/drain", post(drain))
+        .route("/reload", post(reload))
         .with_state(probes)
         .route("/metrics", get(metrics).with_state(scrape));
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
@@ -143,4 +151,25 @@ async fn drain(State(probes): State<Probes>) -> Response {
     probes.drain.notify_one();
     let body = Json(json!({ "status": "draining", "sockets": probes.sockets.len() }));
     (StatusCode::ACCEPTED, body).into_response()
+}
+
+async fn reload(State(probes): State<Probes>) -> Response {
+    let (answer, answered) = oneshot::channel();
+    let outcome = match probes.reload.try_send(answer) {
+        Ok(()) => answered.await.ok(),
+        Err(_) => None,
+    };
+    match outcome {
+        Some(Ok(reloaded)) if reloaded.problems.is_empty() => Json(reloaded).into_response(),
+        Some(Ok(reloaded)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(reloaded)).into_response(),
+        Some(Err(problems)) => {
+            let body = Json(json!({ "problems": problems }));
+            (StatusCode::UNPROCESSABLE_ENTITY, body).into_response()
+        }
+        None => {
+            let body =
+                Json(json!({ "problems": ["another reload is under way, or the node stops"] }));
+            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+        }
+    }
 }

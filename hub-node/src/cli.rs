@@ -3,13 +3,16 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::config::{Config, ConfigError, ConfigFlags};
+use crate::config::{Config, ConfigError, ConfigFlags, schema};
+use crate::healthcheck::HealthcheckFlags;
+use crate::reload::SetFilter;
 use crate::telemetry::{Telemetry, listing, logging};
 use crate::{Node, demo, firmware, pki, tables, token};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hub_core::limits::TELEMETRY_STOP_MAX;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::warn;
 
 /// Exit code of a configuration that makes no sense (`EX_CONFIG` is 78; 64, `EX_USAGE`, is what proxies use for it).
 const EXIT_CONFIG: u8 = 64;
@@ -42,6 +45,7 @@ enum Command {
     Migrate(tables::MigrateCommand),
     /// Move a hub into Postgres, or declare a restored database a new history.
     Store(tables::StoreCommand),
+    Healthcheck(HealthcheckFlags),
     /// Look at what a node counts.
     Metrics {
         #[command(subcommand)]
@@ -58,6 +62,8 @@ enum Command {
 enum ConfigCommand {
     /// Check it, print what is in effect, and say everything that is wrong at once.
     Check(ConfigFlags),
+    /// Print every key as JSON: type, default, variable, flag, whether it is reloaded.
+    Schema,
 }
 
 #[derive(Subcommand)]
@@ -96,7 +102,8 @@ pub fn main_from(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exi
 
 async fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Run(flags) => run(Config::load(&flags)?).await,
+        Command::Run(flags) => run(flags).await,
+        Command::Healthcheck(flags) => flags.run(&mut std::io::stdout()).await,
         Command::Demo(flags) => demo::run(flags).await,
         Command::Pki(command) => {
             Ok(command.run(time::OffsetDateTime::now_utc(), &mut std::io::stdout())?)
@@ -116,37 +123,64 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
             std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes())?;
             Ok(())
         }
+        Command::Config {
+            command: ConfigCommand::Schema,
+        } => Ok(schema::print(&mut std::io::stdout())?),
     }
 }
 
-/// The configuration as its file would say it. It holds paths of secrets and no secret.
+/// The configuration as its file would say it, without its secrets.
 fn toml_text(config: &Config) -> anyhow::Result<String> {
-    toml::to_string_pretty(config).context("cannot print the configuration")
+    toml::to_string_pretty(&config.shown()).context("cannot print the configuration")
 }
 
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn run(flags: ConfigFlags) -> anyhow::Result<()> {
+    let config = Config::load(&flags)?;
     let telemetry = Telemetry::from_env(&config.node_name).context("telemetry")?;
-    logging::start(&config.log, config.log_json, &telemetry)?;
-    let served = serve(&config, &telemetry).await;
+    let set_filter = logging::start(&config.log, config.log_json, &telemetry)?;
+    let served = serve(&config, &flags, &telemetry, &set_filter).await;
     telemetry.stop(TELEMETRY_STOP_MAX).await;
     served
 }
 
-async fn serve(config: &Config, telemetry: &Telemetry) -> anyhow::Result<()> {
+async fn serve(
+    config: &Config,
+    flags: &ConfigFlags,
+    telemetry: &Telemetry,
+    set_filter: &SetFilter,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let node = Node::start_with(config, telemetry).await?;
-    tokio::select! {
-        _ = terminate.recv() => drain(&node, &mut terminate).await,
-        // Whoever sits in front of it does not want to wait.
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        () = node.drain_asked() => {
-            drain(&node, &mut terminate).await;
-            // Gone are the devices; when the process ends is for whoever asked to say.
-            terminate.recv().await;
-        }
-        () = node.replaced() => {
-            node.stop().await;
-            anyhow::bail!("another node runs under the name {}; give each node a node_name of its own", config.node_name);
+    let reload = || {
+        let new = Config::load(flags).inspect_err(|error| warn!(%error, "not reloaded"));
+        new.map(|new| node.reload(new, set_filter))
+    };
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => { let _ = reload(); },
+            asked = node.reload_asked() => {
+                let _ = asked.send(reload().map_err(|ConfigError(problems)| problems));
+            }
+            _ = terminate.recv() => {
+                drain(&node, &mut terminate).await;
+                break;
+            }
+            // Whoever sits in front of it does not want to wait.
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                break;
+            }
+            () = node.drain_asked() => {
+                drain(&node, &mut terminate).await;
+                // Gone are the devices; when the process ends is for whoever asked to say.
+                terminate.recv().await;
+                break;
+            }
+            () = node.replaced() => {
+                node.stop().await;
+                anyhow::bail!("another node runs under the name {}; give each node a node_name of its own", config.node_name);
+            }
         }
     }
     node.stop().await;

@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 mod check;
+pub(crate) mod schema;
+mod secrets;
 
 use clap::Args;
 use figment::Figment;
@@ -49,8 +51,12 @@ pub struct Config {
     pub firmware_bytes_max: u64,
     /// Database of the hub, `postgres://user@host/name`. Empty: a SQLite file in the state directory, for a hub of one node.
     pub database_url: String,
+    /// File that holds the URL of the database, in place of `database_url`.
+    pub database_url_file: Option<PathBuf>,
     /// Bus between nodes, `redis://host:port` or `rediss://user:password@host:port`. Empty: none, for a hub of one node.
     pub redis_url: String,
+    /// File that holds the URL of the bus, in place of `redis_url`.
+    pub redis_url_file: Option<PathBuf>,
     /// PEM file with the authorities that vouch for Redis. Empty: those of the system.
     pub redis_ca: Option<PathBuf>,
     /// File with the secret that all nodes of a cluster share: 32 random bytes or more, as hex. Download links and TLS session
@@ -102,7 +108,9 @@ impl Default for Config {
             api_plain: false,
             firmware_bytes_max: Limits::default().container_bytes_max,
             database_url: String::new(),
+            database_url_file: None,
             redis_url: String::new(),
+            redis_url_file: None,
             redis_ca: None,
             cluster_key: None,
             firmware_dir: None,
@@ -182,10 +190,18 @@ pub struct ConfigFlags {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     database_url: Option<String>,
+    /// File that holds the URL of the database, in place of --database-url.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_url_file: Option<PathBuf>,
     /// Bus of a cluster, `redis://…` or `rediss://…` [default: none].
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     redis_url: Option<String>,
+    /// File that holds the URL of the bus, in place of --redis-url.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis_url_file: Option<PathBuf>,
     /// Authorities that vouch for Redis, PEM [default: those of the system].
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -341,6 +357,7 @@ impl Config {
                 })),
             }
         }
+        config.take_secrets(&mut problems);
         Ok((config, problems))
     }
 

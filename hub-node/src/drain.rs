@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::actors::device_socket::Message;
+use crate::config::Config;
 use crate::routing::{SocketHandle, Sockets};
 
 /// How often a stopping node tells its sockets again.
@@ -28,6 +29,16 @@ pub(crate) struct Pace {
     pub(crate) grace: Duration,
     /// Over which devices are sent away.
     pub(crate) window: Duration,
+}
+
+impl Pace {
+    /// What a configuration wants.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            grace: Duration::from_secs(config.lb_grace_s.into()),
+            window: Duration::from_secs(config.drain_window_s.into()),
+        }
+    }
 }
 
 /// Drains: waits, stops accepting, and sends every device away at the given pace. Returns when all are gone; dropped, it leaves

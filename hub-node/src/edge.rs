@@ -11,7 +11,6 @@ pub(crate) mod judge;
 pub(crate) mod listener;
 pub(crate) mod proxy;
 pub(crate) mod range;
-pub(crate) mod renewal;
 pub(crate) mod signed_url;
 pub(crate) mod tickets;
 pub(crate) mod write_deadline;

@@ -5,37 +5,40 @@ mod ports;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use axum::Router;
 use hub_core::limits::{HANDSHAKES_MAX, READS_MAX, STOP_MAX};
 use ractor::ActorRef;
 use rustls::ServerConfig;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::actors::groups;
 use crate::actors::sockets::SocketSupervisors;
-use crate::admin::{self, Phase};
+use crate::admin::{self, Phase, ReloadAsked};
 use crate::api::{self, ApiLimits, ApiState};
 use crate::blobs::Blobs;
 use crate::config::Config;
 use crate::context::{Context, wall_clock};
-use crate::drain::{self, Pace};
+use crate::drain;
 use crate::edge::download::{DownloadService, StoredFirmware};
 use crate::edge::head::HeadPolicy;
 use crate::edge::listener::{Edge, Front, Gate};
 use crate::edge::proxy::ProxySources;
 use crate::edge::signed_url::{LinkSigner, SigningSecret};
 use crate::peers;
+use crate::reload::{Live, Reloaded, SetFilter};
+use crate::renewal::Renewal;
 use crate::routing::Sockets;
 use crate::secret::ClusterSecret;
+use crate::server_certificate::ServerFiles;
 use crate::store::Store;
 use crate::store::cluster::NodeRun;
-use crate::telemetry::observed::{Certificates, Shown};
+use crate::telemetry::observed::Shown;
 use crate::telemetry::{Telemetry, observed};
 use parts::Parts;
 use ports::{Addresses, Ports};
@@ -57,7 +60,8 @@ pub struct Node {
     accepting: CancellationToken,
     phase: watch::Sender<Phase>,
     drain_asked: Arc<Notify>,
-    pace: Pace,
+    live: Live,
+    reload_asked: Mutex<mpsc::Receiver<ReloadAsked>>,
     /// Cancelled when another run took this node's name.
     replaced: CancellationToken,
     store: Arc<dyn Store>,
@@ -80,7 +84,7 @@ impl Node {
     pub async fn start_with(config: &Config, telemetry: &Telemetry) -> anyhow::Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let ports = Ports::bind(config).await?;
-        let mut parts = Parts::start(config, &ports, telemetry.node()).await?;
+        let parts = Parts::start(config, &ports, telemetry.node()).await?;
         let mut background = parts.background().await?;
         let blobs = open_blobs(config)?;
         let supervisors = SocketSupervisors::start().await?;
@@ -111,7 +115,7 @@ impl Node {
                     listener,
                     config,
                     database,
-                    &parts.telemetry.certificates,
+                    &parts.renewal,
                     stop.clone(),
                 )?;
                 parts.ask_peers(config, &mut background)?
@@ -119,12 +123,13 @@ impl Node {
             None => watch::channel(false).1,
         };
         let drain_asked = Arc::new(Notify::new());
-        let probes = parts.probes(phase.subscribe(), isolated, drain_asked.clone());
+        let (reload, reload_asked) = mpsc::channel(1);
+        let probes = parts.probes(phase.subscribe(), isolated, drain_asked.clone(), reload);
         observed::node(&parts.telemetry.meter, &probes);
         let scrape = parts.telemetry.scrape.clone();
         background.spawn(admin::serve(ports.admin, probes, scrape, stop.clone()));
         let router = operators_api(config, &parts, blobs);
-        let api_tls = api_tls(config, &parts.telemetry.certificates)?;
+        let api_tls = api_tls(config, &parts.renewal)?;
         api::serve::start(&mut listeners, ports.api, router, api_tls, stop.clone())?;
         let Addresses {
             device, api, admin, ..
@@ -141,7 +146,8 @@ impl Node {
             accepting,
             phase,
             drain_asked,
-            pace: pace(config),
+            live: Live::new(config.clone(), edge, parts.renewal),
+            reload_asked: Mutex::new(reload_asked),
             writes: parts.writes_task,
             replaced: parts.replaced,
             store: parts.store,
@@ -189,7 +195,21 @@ impl Node {
     /// [`Node::stop`]. Calls go on being served.
     pub async fn drain(&self) {
         self.phase.send_replace(Phase::Draining(Instant::now()));
-        drain::paced(&self.sockets, self.pace, &self.accepting).await;
+        drain::paced(&self.sockets, self.live.pace(), &self.accepting).await;
+    }
+
+    /// Waits until somebody asks for a reload on the port of the probes, and wants to hear what became of it.
+    pub(crate) async fn reload_asked(&self) -> ReloadAsked {
+        match self.reload_asked.lock().await.recv().await {
+            Some(asked) => asked,
+            // the port of the probes is closed
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes what can be taken of a configuration that was checked, and certificates whose files are new. No socket notices.
+    pub(crate) fn reload(&self, config: Config, set_filter: &SetFilter) -> Reloaded {
+        self.live.take(config, set_filter)
     }
 
     /// Stops gracefully: accepts nothing more, tells every device when to come back, closes their sockets, and
@@ -214,13 +234,6 @@ impl Node {
             warn!(%error, "could not give the lease up; the other nodes will notice");
         }
         info!("stopped");
-    }
-}
-
-fn pace(config: &Config) -> Pace {
-    Pace {
-        grace: Duration::from_secs(config.lb_grace_s.into()),
-        window: Duration::from_secs(config.drain_window_s.into()),
     }
 }
 
@@ -282,13 +295,12 @@ fn operators_api(config: &Config, parts: &Parts, blobs: Blobs) -> Router {
 }
 
 /// TLS of the API, if it has a certificate.
-fn api_tls(config: &Config, certificates: &Certificates) -> anyhow::Result<Option<ServerConfig>> {
-    let Some((certificate, key)) = config.api_certificate.as_ref().zip(config.api_key.as_ref())
-    else {
+fn api_tls(config: &Config, renewal: &Renewal) -> anyhow::Result<Option<ServerConfig>> {
+    let Some((chain, key)) = config.api_certificate.clone().zip(config.api_key.clone()) else {
         return Ok(None);
     };
-    let (chain, config) = api::serve::tls(certificate, key)?;
-    certificates.show(Shown::Api, &chain);
+    let (certificate, config) = api::serve::tls(ServerFiles { chain, key })?;
+    renewal.watch(Shown::Api, certificate);
     Ok(Some(config))
 }
 

@@ -15,8 +15,8 @@ use futures_util::future::join_all;
 use hub_core::isolation::{Effect, Event, Isolation};
 use hub_core::limits::NODES_MAX;
 use reqwest::{Certificate, Client, Identity};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,10 @@ use tracing::{info, warn};
 use crate::api::serve;
 use crate::config::Config;
 use crate::database::Database;
+use crate::renewal::Renewal;
+use crate::server_certificate::{ServerCertificate, ServerFiles};
 use crate::store::cluster::NodeRun;
-use crate::telemetry::observed::{Certificates, Shown};
+use crate::telemetry::observed::Shown;
 
 /// Where a node answers.
 const PATH: &str = "/database";
@@ -62,7 +64,7 @@ pub(crate) fn answer(
     listener: TcpListener,
     config: &Config,
     database: Database,
-    certificates: &Certificates,
+    renewal: &Renewal,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let router = Router::new().route(
@@ -73,22 +75,28 @@ pub(crate) fn answer(
             })
         }),
     );
-    serve::start_with(tasks, listener, router, tls(config, certificates)?, stop)
+    serve::start_with(tasks, listener, router, tls(config, renewal)?, stop)
 }
 
-fn tls(config: &Config, certificates: &Certificates) -> anyhow::Result<ServerConfig> {
-    let [certificate, key, ca] = files(config)?;
+fn tls(config: &Config, renewal: &Renewal) -> anyhow::Result<ServerConfig> {
+    let [chain_file, key_file, ca] = files(config)?;
     let mut roots = RootCertStore::empty();
     for authority in chain(ca, "peer_ca")? {
         roots.add(authority).context("peer_ca")?;
     }
     let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build()?;
-    let key = PrivateKeyDer::from_pem_file(key).context("peer_key: no PEM private key")?;
-    let own = chain(certificate, "peer_certificate")?;
-    certificates.show(Shown::Peer, &own);
-    Ok(ServerConfig::builder()
+    let files = ServerFiles {
+        chain: chain_file.to_owned(),
+        key: key_file.to_owned(),
+    };
+    let builder = ServerConfig::builder();
+    let own = ServerCertificate::load(files, builder.crypto_provider().clone())
+        .context("peer_certificate, peer_key")?;
+    let own = Arc::new(own);
+    renewal.watch(Shown::Peer, own.clone());
+    Ok(builder
         .with_client_cert_verifier(verifier)
-        .with_single_cert(own, key)?)
+        .with_cert_resolver(own))
 }
 
 fn chain(file: &Path, key: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
@@ -269,8 +277,16 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         let (database, stop) = (Database::default(), CancellationToken::new());
         let mut tasks = JoinSet::new();
-        let shown = Certificates::default();
-        answer(&mut tasks, listener, &other, database.clone(), &shown, stop).unwrap();
+        let renewal = Renewal::new(crate::telemetry::Telemetry::kept("other").node());
+        answer(
+            &mut tasks,
+            listener,
+            &other,
+            database.clone(),
+            &renewal,
+            stop,
+        )
+        .unwrap();
         let run = NodeRun {
             name: "other".into(),
             run: 1,

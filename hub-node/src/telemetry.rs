@@ -83,6 +83,8 @@ impl Telemetry {
     /// A variable that makes no sense, outside of a runtime too.
     pub fn from_env(node_name: &str) -> anyhow::Result<Self> {
         let runtime = Handle::try_current()?;
+        // the HTTP client looks for it
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let lost = Arc::new(AllLost::default());
         let resource = resource(node_name);
         let wanted = |signal| protocol(signal, |name| std::env::var(name).ok());

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +10,7 @@ use axum::Router;
 use axum::serve::Listener;
 use hub_core::limits::TLS_HANDSHAKE_MAX;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ResolvesServerCert;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -20,6 +18,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+
+use crate::server_certificate::{ServerCertificate, ServerFiles};
 
 /// Connections that finished their TLS handshake and wait to be served.
 const READY_MAX: usize = 64;
@@ -45,29 +45,19 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// TLS of the API from a certificate and its key, both PEM files; and the chain that it shows.
+/// TLS of the API with a certificate that can be read again.
 ///
 /// # Errors
 /// Files that cannot be used.
-pub(crate) fn tls(
-    certificate: &Path,
-    key: &Path,
-) -> anyhow::Result<(Vec<CertificateDer<'static>>, ServerConfig)> {
-    let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .with_context(|| {
-            format!(
-                "api_certificate: {} holds no PEM certificate",
-                certificate.display()
-            )
-        })?;
-    let key = PrivateKeyDer::from_pem_file(key)
-        .with_context(|| format!("api_key: {} holds no PEM private key", key.display()))?;
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain.clone(), key)?;
+pub(crate) fn tls(files: ServerFiles) -> anyhow::Result<(Arc<ServerCertificate>, ServerConfig)> {
+    let builder = ServerConfig::builder();
+    let certificate = ServerCertificate::load(files, builder.crypto_provider().clone())
+        .context("api_certificate, api_key")?;
+    let certificate = Arc::new(certificate);
+    let resolver = Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>;
+    let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok((chain, config))
+    Ok((certificate, config))
 }
 
 /// Serves over TLS until `stop`; open calls are finished first.

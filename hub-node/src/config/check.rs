@@ -6,8 +6,8 @@ use hub_firmware::Limits;
 
 use super::{Config, ConfigError};
 use crate::edge::proxy::ProxySources;
-use crate::edge::tls::ServerFiles;
 use crate::secret::ClusterSecret;
+use crate::server_certificate::ServerFiles;
 
 impl Config {
     /// Checks what can be checked without starting anything.

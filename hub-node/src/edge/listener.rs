@@ -84,6 +84,11 @@ impl Gate {
         }
     }
 
+    /// Handshakes that are taken a second from now on.
+    pub(crate) fn pace(&self, per_second: u32) {
+        self.lock().pace(per_second);
+    }
+
     fn take(&self) {
         self.lock().take(Instant::now());
     }

@@ -4,81 +4,28 @@
 //!
 //! Missing and unknown server names get the one certificate there is: older devices send an address or nothing.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::hash::HashAlgorithm;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::server::{NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedCipherSuite};
 
 use super::tickets::Tickets;
 use crate::secret::ClusterSecret;
+use crate::server_certificate::{ServerCertificate, ServerFiles, TlsError};
 
 /// Tickets a client gets at each handshake: a device reconnects one socket at a time.
 const TICKETS_PER_HANDSHAKE: usize = 1;
-
-/// Where the server's certificate chain and key are.
-#[derive(Clone, Debug)]
-pub struct ServerFiles {
-    /// PEM, the server's own certificate first.
-    pub chain: PathBuf,
-    /// PEM, the key of the first certificate.
-    pub key: PathBuf,
-}
-
-impl ServerFiles {
-    /// Whether the files hold a certificate and the key that belongs to it.
-    ///
-    /// # Errors
-    /// Files that cannot be used.
-    pub fn check(&self) -> Result<(), TlsError> {
-        load(self, &rustls::crypto::aws_lc_rs::default_provider()).map(drop)
-    }
-}
-
-/// Why TLS cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be read.
-    #[error("{} cannot be read", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A file holds no certificate, or no key.
-    #[error("{} holds no usable PEM {what}", path.display())]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// `certificate` or `private key`.
-        what: &'static str,
-        /// Why.
-        #[source]
-        source: pem::Error,
-    },
-    /// Certificate and key do not belong together, or use something unsupported.
-    #[error("the server's certificate cannot be used")]
-    Unusable(#[source] rustls::Error),
-}
 
 /// TLS of the device port.
 #[derive(Debug)]
 pub struct DeviceTls {
     config: Arc<ServerConfig>,
-    certificate: Arc<Certificate>,
+    certificate: Arc<ServerCertificate>,
     tickets: Arc<Tickets>,
-    provider: Arc<CryptoProvider>,
-    files: ServerFiles,
 }
 
 impl DeviceTls {
@@ -92,7 +39,7 @@ impl DeviceTls {
         secret: ClusterSecret,
     ) -> Result<Self, TlsError> {
         let provider = Arc::new(provider());
-        let certificate = Arc::new(Certificate(ArcSwap::from_pointee(load(&files, &provider)?)));
+        let certificate = Arc::new(ServerCertificate::load(files, Arc::clone(&provider))?);
         let tickets = Tickets::new(secret);
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13, &TLS12])
@@ -111,8 +58,6 @@ impl DeviceTls {
             config: Arc::new(config),
             certificate,
             tickets,
-            provider,
-            files,
         })
     }
 
@@ -122,20 +67,9 @@ impl DeviceTls {
         Arc::clone(&self.config)
     }
 
-    /// The certificate in use and what follows it.
-    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
-        self.certificate.0.load().cert.clone()
-    }
-
-    /// Reads the server's files again; handshakes from now on use them. On error the old ones stay.
-    ///
-    /// # Errors
-    /// Files that cannot be used.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        self.certificate
-            .0
-            .store(Arc::new(load(&self.files, &self.provider)?));
-        Ok(())
+    /// The certificate, which can be read again.
+    pub(crate) fn certificate(&self) -> Arc<ServerCertificate> {
+        Arc::clone(&self.certificate)
     }
 
     /// Voids all tickets: no session from before resumes here. To be called when an authority is revoked.
@@ -157,38 +91,6 @@ fn provider() -> CryptoProvider {
     // stable, so that the rest of their order stays; 1.3 comes first anyway
     provider.cipher_suites.sort_by_key(is_sha384);
     provider
-}
-
-fn load(files: &ServerFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|source| TlsError::File {
-            path: path.clone(),
-            source,
-        })
-    };
-    let pem = |path: &PathBuf, what| {
-        let path = path.clone();
-        move |source| TlsError::Pem { path, what, source }
-    };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(&files.chain)?)
-        .collect::<Result<_, _>>()
-        .map_err(pem(&files.chain, "certificate"))?;
-    if chain.is_empty() {
-        return Err(pem(&files.chain, "certificate")(pem::Error::NoItemsFound));
-    }
-    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
-        .map_err(pem(&files.key, "private key"))?;
-    CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Unusable)
-}
-
-/// The server's certificate; the same for every client.
-#[derive(Debug)]
-struct Certificate(ArcSwap<CertifiedKey>);
-
-impl ResolvesServerCert for Certificate {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
-    }
 }
 
 #[cfg(test)]

@@ -8,29 +8,29 @@ use hub_core::limits::SWEEP_EVERY;
 use hub_proto::id::Epoch;
 use ractor::{Actor, ActorRef};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::pace;
 use super::ports::Ports;
 use crate::actors::groups::{self, Groups};
-use crate::admin::{Phase, Probes};
+use crate::admin::{Phase, Probes, ReloadAsked};
 use crate::bus::Bus;
 use crate::bus::local::LocalBus;
 use crate::bus::redis::{RedisBus, RedisSettings};
 use crate::config::Config;
 use crate::database::Database;
-use crate::drain;
-use crate::edge::renewal::Renewal;
-use crate::edge::tls::{DeviceTls, ServerFiles};
+use crate::drain::{self, Pace};
+use crate::edge::tls::DeviceTls;
 use crate::hints::Dispatch;
 use crate::identity::verdicts::Verdicts;
 use crate::identity::verifier::DeviceVerifier;
 use crate::membership::{Membership, follow_notices};
 use crate::peers::Peers;
+use crate::renewal::Renewal;
 use crate::routing::{Sockets, sweep_forever};
 use crate::secret::ClusterSecret;
+use crate::server_certificate::ServerFiles;
 use crate::store::bounded::Bounded;
 use crate::store::cluster::{ClusterStore as _, NodeRun};
 use crate::store::{self, Store};
@@ -51,8 +51,7 @@ pub(super) struct Parts {
     pub(super) secret: Option<ClusterSecret>,
     pub(super) verdicts: Arc<Verdicts>,
     pub(super) tls: Arc<DeviceTls>,
-    /// Not running yet.
-    renewal: Option<Renewal>,
+    pub(super) renewal: Arc<Renewal>,
     pub(super) sockets: Arc<Sockets>,
     pub(super) groups: ActorRef<groups::Message>,
     pub(super) writes: Writes,
@@ -85,11 +84,12 @@ impl Parts {
             key: config.device_key.clone(),
         };
         let tls = Arc::new(DeviceTls::build(
-            files.clone(),
+            files,
             Arc::new(DeviceVerifier),
             secret.clone().unwrap_or_else(ClusterSecret::random),
         )?);
-        telemetry.certificates.show(Shown::Device, &tls.chain());
+        let renewal = Arc::new(Renewal::new(telemetry.clone()));
+        renewal.watch(Shown::Device, tls.certificate());
         let sockets = Arc::new(Sockets::new(Instant::now()));
         let (groups, _) = Actor::spawn(None, Groups, (store.clone(), sockets.clone())).await?;
         let (writes, writes_task) = Writes::start(store.clone(), database.clone(), metrics);
@@ -110,7 +110,7 @@ impl Parts {
             store,
             secret,
             verdicts,
-            renewal: Some(Renewal::new(tls.clone(), files)),
+            renewal,
             tls,
             sockets,
             groups,
@@ -123,7 +123,7 @@ impl Parts {
     }
 
     /// Starts what hands hints to actors, what wakes them on time, and what keeps this node among the others.
-    pub(super) async fn background(&mut self) -> anyhow::Result<JoinSet<()>> {
+    pub(super) async fn background(&self) -> anyhow::Result<JoinSet<()>> {
         let mut tasks = JoinSet::new();
         let dispatch = Dispatch {
             epoch: self.store.epoch(),
@@ -140,9 +140,7 @@ impl Parts {
             tasks.spawn(dispatch.clone().follow(inbound));
         }
         tasks.spawn(sweep_forever(self.sockets.clone(), SWEEP_EVERY));
-        if let Some(renewal) = self.renewal.take() {
-            tasks.spawn(renewal.watch(self.telemetry.clone()));
-        }
+        tasks.spawn(self.renewal.clone().look_on());
         tasks.spawn(tick_groups(self.groups.clone()));
         tasks.spawn(dispatch.poll(store(), mark, self.bus.state(), self.database.clone()));
         tasks.spawn(self.database.clone().probe(store()));
@@ -164,7 +162,7 @@ impl Parts {
         let peers = Peers::new(config, self.others.clone(), self.database.clone())?;
         let isolated = peers.isolated();
         tasks.spawn(peers.ask_on());
-        let window = pace(config).window;
+        let window = Pace::of(config).window;
         tasks.spawn(drain::while_isolated(
             self.sockets.clone(),
             isolated.clone(),
@@ -179,6 +177,7 @@ impl Parts {
         phase: watch::Receiver<Phase>,
         isolated: watch::Receiver<bool>,
         drain: Arc<Notify>,
+        reload: mpsc::Sender<ReloadAsked>,
     ) -> Probes {
         Probes {
             node: self.run.name.clone(),
@@ -189,6 +188,7 @@ impl Parts {
             sockets: self.sockets.clone(),
             others: self.others.clone(),
             drain,
+            reload,
         }
     }
 }

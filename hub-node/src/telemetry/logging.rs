@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
@@ -13,10 +14,11 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, reload};
 
 use super::Telemetry;
 use super::traces::TARGET;
+use crate::reload::SetFilter;
 
 /// Targets whose lines would be about sending lines.
 const SENDING: [&str; 6] = ["h2", "hyper", "hyper_util", "reqwest", "tonic", "tower"];
@@ -25,10 +27,9 @@ const SENDING: [&str; 6] = ["h2", "hyper", "hyper_util", "reqwest", "tonic", "to
 ///
 /// # Errors
 /// A filter that makes no sense; a process that logs already.
-pub(crate) fn start(filter: &str, json: bool, telemetry: &Telemetry) -> anyhow::Result<()> {
-    // The actor library opens a span for each actor's whole life, half a KiB for each device; a filter that names it has it.
-    let filter = || EnvFilter::try_new(format!("ractor=warn,{filter}"));
-    let lines = filter()?.and(filter_fn(|metadata| metadata.target() != TARGET));
+pub(crate) fn start(wanted: &str, json: bool, telemetry: &Telemetry) -> anyhow::Result<SetFilter> {
+    let (lines, set_lines) = reload::Layer::new(filter(wanted)?);
+    let lines = lines.and(filter_fn(|metadata| metadata.target() != TARGET));
     // Colours are for terminals: in a file or a journal they are rubbish.
     let plain = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
@@ -48,25 +49,34 @@ pub(crate) fn start(filter: &str, json: bool, telemetry: &Telemetry) -> anyhow::
             .with_tracked_inactivity(false)
             .with_filter(filter_fn(|metadata| metadata.target() == TARGET))
     });
-    let records = match &telemetry.logs {
-        None => None,
-        Some(logs) => {
-            let others = filter_fn(|metadata| {
-                let (module, _) = metadata
-                    .target()
-                    .split_once("::")
-                    .unwrap_or((metadata.target(), ""));
-                metadata.is_event() && !SENDING.contains(&module)
-            });
-            Some(OpenTelemetryTracingBridge::new(logs).with_filter(filter()?.and(others)))
-        }
-    };
+    let (records, set_records) = reload::Layer::new(filter(wanted)?);
+    let records = telemetry.logs.as_ref().map(|logs| {
+        let others = filter_fn(|metadata| metadata.is_event() && !is_sending(metadata.target()));
+        OpenTelemetryTracingBridge::new(logs).with_filter(records.and(others))
+    });
     tracing_subscriber::registry()
         .with(lines)
         .with(traces)
         .with(records)
         .try_init()?;
-    Ok(())
+    let sends = telemetry.logs.is_some();
+    Ok(Arc::new(move |wanted| {
+        set_lines.reload(filter(wanted)?)?;
+        if sends {
+            set_records.reload(filter(wanted)?)?;
+        }
+        Ok(())
+    }))
+}
+
+/// The actor library opens a span for each actor's whole life, half a KiB for each device; a filter that names it has it.
+fn filter(wanted: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    EnvFilter::try_new(format!("ractor=warn,{wanted}"))
+}
+
+fn is_sending(target: &str) -> bool {
+    let module = target.split("::").next().unwrap_or(target);
+    SENDING.contains(&module)
 }
 
 /// Lines of JSON with the ids of the trace in which they were written.

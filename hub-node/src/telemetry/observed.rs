@@ -25,6 +25,13 @@ pub(crate) enum Shown {
     Peer,
 }
 
+impl Shown {
+    /// The word of metrics for it.
+    pub(crate) fn word(self) -> &'static str {
+        SHOWN[self as usize]
+    }
+}
+
 const SHOWN: [&str; 3] = ["device", "api", "peer"];
 /// No certificate is shown there.
 const NONE: i64 = i64::MIN;

@@ -4,8 +4,10 @@ use std::io;
 
 use hub_core::level::Refusal;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::CertifiedKey;
 use rustls::{
     AlertDescription, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     SupportedProtocolVersion,
@@ -457,14 +459,20 @@ async fn a_reload_takes_effect_and_a_bad_one_does_not() {
     };
     let first = shown().await;
     write_server(&port.authority, &port.folder);
-    port.tls.reload().unwrap();
+    port.tls.certificate().reload().unwrap();
     let second = shown().await;
     assert_ne!(first, second);
     std::fs::write(files(&port.folder).key, "nonsense").unwrap();
-    assert!(matches!(port.tls.reload(), Err(TlsError::Pem { .. })));
+    assert!(matches!(
+        port.tls.certificate().reload(),
+        Err(TlsError::Pem { .. })
+    ));
     assert_eq!(shown().await, second);
     std::fs::remove_file(files(&port.folder).chain).unwrap();
-    assert!(matches!(port.tls.reload(), Err(TlsError::File { .. })));
+    assert!(matches!(
+        port.tls.certificate().reload(),
+        Err(TlsError::File { .. })
+    ));
 }
 
 #[test]
