@@ -226,6 +226,7 @@ impl Node {
         self.listeners.shutdown().await;
         self.background.shutdown().await;
         let _ = self.groups.stop_and_wait(None, Some(STOP_MAX)).await;
+        drop(self.live);
         // Whoever could still write is gone; the queue ends after what is in it.
         if tokio::time::timeout(STOP_MAX, self.writes).await.is_err() {
             warn!("writes were still queued when the node ended");

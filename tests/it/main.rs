@@ -15,6 +15,7 @@ mod device;
 mod harness;
 mod kills;
 mod phoenix_client;
+mod reload;
 mod rules;
 mod slow_readers;
 mod wire_rules;

@@ -21,6 +21,11 @@ use crate::{ports, wait};
 /// What the node says once both ports accept.
 const READY: &str = "ready node=";
 
+/// Name of the configuration's file.
+const CONFIG: &str = "hub.toml";
+/// First part of the names of the server's certificate and key.
+const SERVER: &str = "server";
+
 /// A node that runs or does not, and what a test needs around it.
 pub struct HubProcess {
     /// State directory, certificates, logs and whatever a test puts there.
@@ -49,7 +54,7 @@ impl HubProcess {
     pub async fn start() -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let server_root = Authority::root("server root")?;
-        let (certificate, key) = server_root.server()?.write(dir.path(), "server")?;
+        let (certificate, key) = server_root.server()?.write(dir.path(), SERVER)?;
         let state_dir = dir.path().join("state");
         std::fs::create_dir(&state_dir)?;
         let [device_port, api_port, admin_port] = ports::free()?;
@@ -69,6 +74,7 @@ impl HubProcess {
             token: token.clone(),
             ca_pem: None,
         })?;
+        std::fs::write(dir.path().join(CONFIG), "")?;
         let mut hub = Self {
             dir,
             api,
@@ -96,6 +102,8 @@ impl HubProcess {
         let log = self.dir.path().join(format!("node-{}.log", self.runs));
         let program = Launch::new(&self.binary)
             .arg("run")
+            .arg("--config")
+            .arg(self.config_file())
             .arg("--state-dir")
             .arg(&self.config.state_dir)
             .arg("--device-listen")
@@ -134,6 +142,35 @@ impl HubProcess {
         if let Some(mut program) = self.program.take() {
             program.kill()?;
         }
+        Ok(())
+    }
+
+    /// The file of its configuration, which is empty unless a test writes in it; what a flag says stands above it.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.path().join(CONFIG)
+    }
+
+    /// Its process.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn program(&mut self) -> anyhow::Result<&mut Program> {
+        self.program.as_mut().context("it does not run")
+    }
+
+    /// Where the probes are, `http://…`.
+    #[must_use]
+    pub fn admin_url(&self) -> String {
+        format!("http://{}", self.config.admin_listen)
+    }
+
+    /// Gives the node a new certificate, in the files of the old one.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn renew_certificate(&self) -> anyhow::Result<()> {
+        self.server_root.server()?.write(self.dir.path(), SERVER)?;
         Ok(())
     }
 

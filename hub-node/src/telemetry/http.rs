@@ -39,9 +39,9 @@ fn patience() -> Duration {
 impl HttpClient for OverHttp {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let request = reqwest::Request::try_from(request)?;
-        let calling = self.client.execute(request);
+        let client = self.client.clone();
         let call = self.runtime.spawn(async move {
-            let answer = calling.await?;
+            let answer = client.execute(request).await?;
             let (status, headers) = (answer.status(), answer.headers().clone());
             Ok::<_, reqwest::Error>((status, headers, answer.bytes().await?))
         });
