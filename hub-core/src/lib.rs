@@ -23,5 +23,6 @@ pub mod level;
 pub mod limits;
 pub mod outbox;
 pub mod rate;
+pub mod rebalance;
 pub mod session;
 pub mod target;

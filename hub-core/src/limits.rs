@@ -184,6 +184,18 @@ pub const JOINS_PER_SECOND: u64 = 500;
 /// Longest time a device is told to wait for the database.
 pub const UNAVAILABLE_RETRY_MAX: Duration = Duration::from_secs(60);
 
+// --- rebalancing
+/// A node that holds too many devices looks this often whether it still does.
+pub const REBALANCE_TICK: Duration = Duration::from_secs(1);
+/// An operator's order to level nodes lasts this long where it does not say otherwise.
+pub const REBALANCE_LASTS: Duration = Duration::from_secs(600);
+/// An operator's order to level nodes lasts at most this long.
+pub const REBALANCE_LASTS_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Devices that a node sends away a second, at most, to level nodes.
+pub const REBALANCE_PER_SECOND_MAX: u32 = 1_000;
+/// A node may hold this many percent of the mean, at most, and still be level.
+pub const REBALANCE_RELATIVE_PERCENT_MAX: u32 = 1_000;
+
 // --- configuration
 /// Bytes of a file with a secret.
 pub const SECRET_FILE_BYTES_MAX: u64 = 16 * 1024;

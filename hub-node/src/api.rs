@@ -14,6 +14,7 @@ pub mod firmware;
 pub mod groups;
 pub mod idempotency;
 mod layers;
+pub mod nodes;
 mod openapi;
 pub mod orgs;
 pub mod paging;
@@ -200,6 +201,8 @@ fn calls() -> OpenApiRouter<ApiState> {
         .routes(routes!(tokens::create_token, tokens::list_tokens))
         .routes(routes!(tokens::delete_token))
         .routes(routes!(connections::list_connections))
+        .routes(routes!(nodes::list_nodes))
+        .routes(routes!(nodes::rebalance_nodes))
         .routes(routes!(devices::create_device, devices::list_devices))
         .routes(routes!(devices::get_device, devices::delete_device))
         .routes(routes!(devices::revoke_device))

@@ -15,6 +15,7 @@ use clap::Args;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
+use hub_core::rebalance::Rules;
 use hub_firmware::Limits;
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,14 @@ pub struct Config {
     pub lb_grace_s: u32,
     /// Seconds over which a stopping node sends its devices away.
     pub drain_window_s: u32,
+    /// Send devices to other nodes, as long as this one holds more than its share. Nodes are levelled on an operator's order, too.
+    pub rebalance: bool,
+    /// A node that holds no more devices than this is never above its share.
+    pub rebalance_absolute: u32,
+    /// Nor is one that holds no more than this many percent of the mean.
+    pub rebalance_relative_percent: u32,
+    /// Devices that this node sends to other nodes a second.
+    pub rebalance_per_second: u32,
     /// Address where other nodes ask this one whether it has the database. Empty: nobody can ask, and nobody is asked.
     pub peer_listen: Option<SocketAddr>,
     /// How other nodes reach `peer_listen`, `host:port`. Empty: the listening address.
@@ -120,6 +129,10 @@ impl Default for Config {
             handshakes_per_second: 1_000,
             lb_grace_s: 15,
             drain_window_s: 120,
+            rebalance: false,
+            rebalance_absolute: Rules::default().absolute,
+            rebalance_relative_percent: Rules::default().relative_percent,
+            rebalance_per_second: Rules::default().per_second,
             peer_listen: None,
             peer_address: String::new(),
             peer_certificate: None,
@@ -238,6 +251,22 @@ pub struct ConfigFlags {
     #[arg(long, value_name = "S")]
     #[serde(skip_serializing_if = "Option::is_none")]
     drain_window_s: Option<u32>,
+    /// Send devices to other nodes while this one holds more than its share.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rebalance: Option<bool>,
+    /// Devices a node may hold in any case [default: 1000].
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rebalance_absolute: Option<u32>,
+    /// Percent of the mean that a node may hold [default: 110].
+    #[arg(long, value_name = "PERCENT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rebalance_relative_percent: Option<u32>,
+    /// Devices a node sends to others a second [default: 50].
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rebalance_per_second: Option<u32>,
     /// Address where other nodes ask this one [default: none].
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -27,6 +27,7 @@ pub(crate) mod hints;
 pub(crate) mod intake;
 pub(crate) mod membership;
 pub(crate) mod peers;
+pub(crate) mod rebalance;
 pub(crate) mod reload;
 pub(crate) mod renewal;
 pub(crate) mod routing;

@@ -9,16 +9,27 @@ use std::time::Instant;
 
 use hub_core::lease::{Effect, Event, Lease};
 use hub_core::limits::{LEASE_DEVICES_MAX, NOTICES_EVERY};
+use hub_core::rebalance::Rules;
 use hub_proto::id::ConnGen;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use crate::admin::Phase;
 use crate::routing::Sockets;
-use crate::store::cluster::{NodeRun, Renewal};
+use crate::store::cluster::{NodeLoad, NodeRun, Renewal};
 use crate::store::{Store, StoreResult};
 use crate::writes::Writes;
 use audit::Audit;
+
+/// What nodes held, as of a renewal.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Census {
+    /// The others that hold a lease.
+    pub(crate) others: Vec<NodeLoad>,
+    /// What operators want nodes levelled by, for now.
+    pub(crate) ordered: Option<Rules>,
+}
 
 /// What the membership's task works with.
 #[derive(Clone)]
@@ -28,6 +39,8 @@ pub(crate) struct Membership {
     sockets: Arc<Sockets>,
     audit: Audit,
     others: Arc<watch::Sender<Arc<[NodeRun]>>>,
+    census: Arc<watch::Sender<Census>>,
+    phase: watch::Receiver<Phase>,
     replaced: CancellationToken,
     /// A claim that failed half-way is owed.
     reclaim_owed: bool,
@@ -42,6 +55,7 @@ impl Membership {
         sockets: Arc<Sockets>,
         writes: Writes,
         replaced: CancellationToken,
+        phase: watch::Receiver<Phase>,
     ) -> Self {
         Self {
             audit: Audit::new(run.clone(), store.clone(), sockets.clone(), writes),
@@ -49,6 +63,8 @@ impl Membership {
             store,
             sockets,
             others: Arc::new(watch::Sender::new(Arc::from([]))),
+            census: Arc::default(),
+            phase,
             replaced,
             reclaim_owed: false,
         }
@@ -57,6 +73,11 @@ impl Membership {
     /// The other nodes that held a lease when this one last renewed its own.
     pub(crate) fn others(&self) -> watch::Receiver<Arc<[NodeRun]>> {
         self.others.subscribe()
+    }
+
+    /// What all nodes held when this one last renewed its lease.
+    pub(crate) fn census(&self) -> watch::Receiver<Census> {
+        self.census.subscribe()
     }
 
     /// Keeps the lease until the task is dropped or the node is replaced. `leaked` says that a write was lost that would have given
@@ -111,8 +132,21 @@ impl Membership {
     }
 
     async fn renew(&mut self) -> Event {
-        match self.store.renew_lease(&self.run).await {
-            Ok(Renewal::Held { lapsed, others }) => {
+        let load = NodeLoad {
+            sockets: self.sockets.len(),
+            ready: *self.phase.borrow() == Phase::Ready,
+        };
+        match self.store.renew_lease(&self.run, load).await {
+            Ok(Renewal::Held {
+                lapsed,
+                others,
+                ordered,
+            }) => {
+                let (others, loads): (Vec<_>, Vec<_>) = others.into_iter().unzip();
+                self.census.send_replace(Census {
+                    others: loads,
+                    ordered,
+                });
                 self.others.send_if_modified(|known| {
                     let changed = **known != *others;
                     if changed {

@@ -97,7 +97,7 @@ impl Node {
         )?;
         let (accepting, stop) = (CancellationToken::new(), CancellationToken::new());
         let mut listeners = JoinSet::new();
-        let (addresses, phase) = (ports.addresses()?, watch::Sender::new(Phase::Ready));
+        let addresses = ports.addresses()?;
         let accept = |listener, front| {
             let (edge, accepting, stop) = (edge.clone(), accepting.clone(), stop.clone());
             edge.run(listener, front, accepting, stop)
@@ -124,7 +124,8 @@ impl Node {
         };
         let drain_asked = Arc::new(Notify::new());
         let (reload, reload_asked) = mpsc::channel(1);
-        let probes = parts.probes(phase.subscribe(), isolated, drain_asked.clone(), reload);
+        let probes = parts.probes(isolated.clone(), drain_asked.clone(), reload);
+        background.spawn(parts.rebalance(config, isolated).go_on());
         observed::node(&parts.telemetry.meter, &probes);
         let scrape = parts.telemetry.scrape.clone();
         background.spawn(admin::serve(ports.admin, probes, scrape, stop.clone()));
@@ -144,7 +145,7 @@ impl Node {
             listeners,
             background,
             accepting,
-            phase,
+            phase: parts.phase,
             drain_asked,
             live: Live::new(config.clone(), edge, parts.renewal),
             reload_asked: Mutex::new(reload_asked),

@@ -8,6 +8,7 @@ pub mod command;
 pub mod device;
 pub mod firmware;
 pub mod group;
+pub mod node;
 pub mod page;
 pub mod problem;
 #[cfg(feature = "openapi")]
@@ -22,6 +23,7 @@ pub use command::{Audience, Command, CommandCreate, Execution, ExecutionState, S
 pub use device::{Connection, Device, DeviceCreate, FirmwareName, TargetSet, UpdateState};
 pub use firmware::{Firmware, SigningKey, SigningKeyCreate};
 pub use group::{Group, GroupCreate, GroupUpdate, MembersAdd, MembersAdded};
+pub use node::{Node, NodePlan, NodeState, NodesRebalance, RebalancePlan};
 pub use page::Page;
 pub use problem::{FieldProblem, Problem};
 pub use tenant::{Org, OrgCreate, Product, ProductCreate, Role, Token, TokenCreate, TokenCreated};

@@ -9,4 +9,5 @@ mod outages;
 mod owners;
 mod partitions;
 mod reach;
+mod rebalance;
 mod traces;

@@ -1,9 +1,10 @@
-//! Orgs, products, tokens.
+//! Orgs, products, tokens, and the nodes that serve them.
 
 use super::{Client, ClientError, PageOf};
 use crate::paths::path;
 use hub_proto::api::{
-    Org, OrgCreate, Page, Product, ProductCreate, Token, TokenCreate, TokenCreated,
+    Node, NodesRebalance, Org, OrgCreate, Page, Product, ProductCreate, RebalancePlan, Token,
+    TokenCreate, TokenCreated,
 };
 use hub_proto::id::TokenId;
 use reqwest::Method;
@@ -27,6 +28,16 @@ impl Client {
     /// Deletes an org that has no products. Needs a root token.
     pub async fn delete_org(&self, org: &str) -> Result<(), ClientError> {
         self.done(Method::DELETE, &path(&["orgs", org])).await
+    }
+
+    /// The nodes of the cluster. Needs a root token.
+    pub async fn nodes(&self) -> Result<Page<Node>, ClientError> {
+        self.get(&path(&["nodes"])).await
+    }
+
+    /// Levels the nodes, or says what that would be. Needs a root token.
+    pub async fn rebalance(&self, body: &NodesRebalance) -> Result<RebalancePlan, ClientError> {
+        self.post(&path(&["nodes", "rebalance"]), body).await
     }
 
     /// Makes a token; its secret is in this answer only.

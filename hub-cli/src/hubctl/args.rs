@@ -1,6 +1,7 @@
 //! The command line: every command, argument and example.
 
 mod fleet;
+mod node;
 mod tenant;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 pub(crate) use fleet::{CommandCommand, DeviceCommand, GroupCommand};
+pub(crate) use node::{NodeCommand, RebalanceArgs};
 pub(crate) use tenant::{OrgCommand, ProductCommand, Role, TokenCommand};
 pub(crate) use trust::{CaCommand, FirmwareCommand, KeyCommand, ProvisionArgs};
 
@@ -111,6 +113,9 @@ pub(crate) enum Area {
     /// Access tokens of an org.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Nodes of the cluster (needs a root token).
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// Live connections of an org.
     Connections {
         #[command(flatten)]

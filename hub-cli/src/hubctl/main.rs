@@ -3,6 +3,7 @@
 
 mod args;
 mod fleet;
+mod node;
 mod output;
 mod tenant;
 mod trust;
@@ -84,6 +85,7 @@ async fn run(options: Options) -> Result<(), Failure> {
         Area::Device(command) => fleet::device(&client, &output, command).await,
         Area::Group(command) => fleet::group(&client, &output, command).await,
         Area::Command(command) => fleet::command(&client, &output, command).await,
+        Area::Node(command) => node::node(&client, &output, command).await,
         Area::Connections { org, page } => output.list(
             client.connections(&org.org, &page.into()).await?,
             output::CONNECTION,

@@ -36,6 +36,17 @@ pub(crate) const CONNECTION: Columns = &[
     ("REMOTE", "/remote"),
     ("SINCE", "/since"),
 ];
+pub(crate) const NODE: Columns = &[
+    ("NAME", "/name"),
+    ("STATE", "/state"),
+    ("SOCKETS", "/sockets"),
+    ("STARTED", "/started_at"),
+];
+pub(crate) const PLAN: Columns = &[
+    ("NODE", "/name"),
+    ("SOCKETS", "/sockets"),
+    ("SENDS AWAY", "/sends_away"),
+];
 pub(crate) const GROUP: Columns = &[
     ("NAME", "/name"),
     ("PRIORITY", "/priority"),

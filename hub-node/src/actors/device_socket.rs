@@ -65,6 +65,8 @@ pub(crate) enum Message {
     Recheck,
     /// The node stops.
     Drain { after: Duration },
+    /// Other nodes hold fewer.
+    Move { after: Duration },
 }
 
 /// What it takes to start one.
@@ -201,6 +203,10 @@ impl State {
             Message::Challenged(generation) => self.step(Event::Challenged(generation), now),
             Message::Recheck => self.step(Event::Recheck, now),
             Message::Drain { after } => self.step(Event::Drain { after }, now),
+            Message::Move { after } => {
+                self.guard.moves();
+                self.step(Event::Drain { after }, now);
+            }
         }
         let over = self.io.flush(&self.waker, now);
         let written = self.io.take_written();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hub_core::limits::{REBALANCE_PER_SECOND_MAX, REBALANCE_RELATIVE_PERCENT_MAX};
 use hub_firmware::Limits;
 
 use super::{Config, ConfigError};
@@ -118,6 +119,16 @@ impl Config {
         }
         if self.proxy_listen.is_some() && self.proxy_sources.is_empty() {
             problems.push("proxy_listen: name the load balancers in proxy_sources".into());
+        }
+        if !(1..=REBALANCE_PER_SECOND_MAX).contains(&self.rebalance_per_second) {
+            problems.push(format!(
+                "rebalance_per_second: must be 1 to {REBALANCE_PER_SECOND_MAX}"
+            ));
+        }
+        if !(100..=REBALANCE_RELATIVE_PERCENT_MAX).contains(&self.rebalance_relative_percent) {
+            problems.push(format!(
+                "rebalance_relative_percent: must be 100 to {REBALANCE_RELATIVE_PERCENT_MAX}"
+            ));
         }
         if self.handshakes_per_second == 0 {
             problems.push("handshakes_per_second: must be 1 at least".into());

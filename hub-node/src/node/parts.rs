@@ -27,6 +27,7 @@ use crate::identity::verdicts::Verdicts;
 use crate::identity::verifier::DeviceVerifier;
 use crate::membership::{Membership, follow_notices};
 use crate::peers::Peers;
+use crate::rebalance::{self, Rebalance};
 use crate::renewal::Renewal;
 use crate::routing::{Sockets, sweep_forever};
 use crate::secret::ClusterSecret;
@@ -61,6 +62,8 @@ pub(super) struct Parts {
     pub(super) replaced: CancellationToken,
     /// The other nodes that hold a lease.
     others: watch::Receiver<Arc<[NodeRun]>>,
+    /// What the node is doing.
+    pub(super) phase: watch::Sender<Phase>,
     /// Not running yet.
     membership: Membership,
 }
@@ -94,12 +97,14 @@ impl Parts {
         let (groups, _) = Actor::spawn(None, Groups, (store.clone(), sockets.clone())).await?;
         let (writes, writes_task) = Writes::start(store.clone(), database.clone(), metrics);
         let replaced = CancellationToken::new();
+        let phase = watch::Sender::new(Phase::Ready);
         let membership = Membership::new(
             run.clone(),
             store.clone(),
             sockets.clone(),
             writes.clone(),
             replaced.clone(),
+            phase.subscribe(),
         );
         let others = membership.others();
         Ok(Self {
@@ -118,6 +123,7 @@ impl Parts {
             writes_task,
             replaced,
             others,
+            phase,
             membership,
         })
     }
@@ -171,17 +177,27 @@ impl Parts {
         Ok(isolated)
     }
 
+    /// What sends devices elsewhere while this node holds more than its share.
+    pub(super) fn rebalance(&self, config: &Config, isolated: watch::Receiver<bool>) -> Rebalance {
+        Rebalance {
+            continuous: config.rebalance.then(|| rebalance::rules(config)),
+            census: self.membership.census(),
+            phase: self.phase.subscribe(),
+            isolated,
+            sockets: self.sockets.clone(),
+        }
+    }
+
     /// What the probes look at.
     pub(super) fn probes(
         &self,
-        phase: watch::Receiver<Phase>,
         isolated: watch::Receiver<bool>,
         drain: Arc<Notify>,
         reload: mpsc::Sender<ReloadAsked>,
     ) -> Probes {
         Probes {
             node: self.run.name.clone(),
-            phase,
+            phase: self.phase.subscribe(),
             isolated,
             database: self.database.clone(),
             bus: self.bus.state(),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use hub_core::level::{Refusal, Target};
 use hub_core::limits::{STORE_CALL_MAX, STORE_PROBE_MAX};
+use hub_core::rebalance::Rules;
 use hub_proto::id::{
     CaId, CommandId, ConnGen, DeviceId, Epoch, GroupId, KeyId, OrgId, ProductId, Seq, TokenId,
 };
@@ -17,7 +18,7 @@ use hub_proto::slug::Slug;
 use hub_proto::time::Timestamp;
 use tracing::Instrument as _;
 
-use super::cluster::{ClusterStore, NodeRun, Notice, Reaped, Renewal};
+use super::cluster::{ClusterStore, NodeLoad, NodeRow, NodeRun, Notice, Reaped, Renewal};
 use super::delivery::{
     Change, Changed, DeviceOutcome, DeviceWrite, GroupChanges, Mark, Reconciled,
 };
@@ -236,7 +237,9 @@ bounded! { impl CommandStore {
 bounded! { impl ClusterStore {
     fn start_node(node: &NodeRun) -> ();
     fn enter_node(node: &NodeRun) -> bool;
-    fn renew_lease(node: &NodeRun) -> Renewal;
+    fn renew_lease(node: &NodeRun, load: NodeLoad) -> Renewal;
+    fn nodes() -> Vec<NodeRow>;
+    fn order_rebalance(rules: Rules, lasting: Duration) -> Timestamp;
     fn release_lease(node: &NodeRun) -> ();
     fn reap(by: &NodeRun) -> Reaped;
     fn reclaim(node: &NodeRun, held: &[(DeviceId, ConnGen)]) -> Vec<DeviceId>;

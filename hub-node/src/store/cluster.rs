@@ -1,10 +1,13 @@
 //! What nodes write about themselves and about each other's sockets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use hub_core::rebalance::Rules;
 pub use hub_proto::cluster::Notice;
 use hub_proto::id::{ConnGen, DeviceId};
+use hub_proto::time::Timestamp;
 
 use super::StoreResult;
 
@@ -19,6 +22,28 @@ pub struct NodeRun {
     pub peer_address: Option<Arc<str>>,
 }
 
+/// What a node holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeLoad {
+    /// Device sockets.
+    pub sockets: u64,
+    /// It takes more: it does not drain.
+    pub ready: bool,
+}
+
+/// A node as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRow {
+    /// Its name in the cluster.
+    pub name: String,
+    /// What it held when it last renewed its lease.
+    pub load: NodeLoad,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Until when it is taken to be there.
+    pub lease_until: Timestamp,
+}
+
 /// What became of a renewal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renewal {
@@ -27,7 +52,9 @@ pub enum Renewal {
         /** It had run out before: others may have said that this node is gone. */
         lapsed: bool,
         /** The other nodes that hold a lease, by name; at most 256. */
-        others: Vec<NodeRun>,
+        others: Vec<(NodeRun, NodeLoad)>,
+        /** What operators want nodes levelled by, for now. */
+        ordered: Option<Rules>,
     },
     /// There is no such lease.
     Gone,
@@ -53,7 +80,11 @@ pub trait ClusterStore {
     /// Writes a lease that is gone anew; false when another run has taken the name meanwhile.
     async fn enter_node(&self, node: &NodeRun) -> StoreResult<bool>;
     /// Extends a lease by `LEASE_TTL`.
-    async fn renew_lease(&self, node: &NodeRun) -> StoreResult<Renewal>;
+    async fn renew_lease(&self, node: &NodeRun, load: NodeLoad) -> StoreResult<Renewal>;
+    /// The nodes that hold a lease, by name; at most `NODES_MAX`.
+    async fn nodes(&self) -> StoreResult<Vec<NodeRow>>;
+    /// Wants nodes levelled by these rules for so long, in place of earlier ones; until when that is.
+    async fn order_rebalance(&self, rules: Rules, lasting: Duration) -> StoreResult<Timestamp>;
     /// Gives the lease and all connections up: the node stops.
     async fn release_lease(&self, node: &NodeRun) -> StoreResult<()>;
     /// Marks devices of nodes without a lease as not connected, at most `LEASE_DEVICES_MAX` of one node. Their generation stays, so

@@ -74,7 +74,7 @@ macro_rules! whole_store_suite {
             due::{pending_is_bounded, the_oldest_come_first_over_all_channels, acked_commands_never_return, group_changes_tell_what_is_live}
             updates::{joins_end_updates, no_text_is_too_strange}
             nodes::{
-                leases_are_held_by_one_run, living_nodes_are_not_reaped, sockets_are_claimed_again, no_stale_write_is_accepted, takeovers_leave_word,
+                leases_are_held_by_one_run, loads_and_orders_are_seen_by_all, living_nodes_are_not_reaped, sockets_are_claimed_again, no_stale_write_is_accepted, takeovers_leave_word,
                 a_silent_holder_loses_and_a_living_one_stays, leaving_first_is_no_takeover,
             }
             concurrency::{audience_is_exact_while_members_come, no_change_is_missed, one_owner_at_a_time}

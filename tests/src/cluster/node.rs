@@ -106,6 +106,15 @@ impl ClusterNode {
         &self.config
     }
 
+    /// What it counts, as text of Prometheus.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn metrics(&self) -> anyhow::Result<String> {
+        let url = format!("http://{}/metrics", self.config.admin_listen);
+        Ok(reqwest::get(url).await?.error_for_status()?.text().await?)
+    }
+
     /// What its probe `/readyz` answers: the status and the body.
     ///
     /// # Errors

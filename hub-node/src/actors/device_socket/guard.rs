@@ -24,6 +24,8 @@ pub(super) struct SocketGuard {
     since: Instant,
     /// Why it ends, in the words of the metrics.
     reason: &'static str,
+    /// It was asked to go to another node.
+    moves: bool,
 }
 
 impl SocketGuard {
@@ -41,12 +43,21 @@ impl SocketGuard {
             since: Instant::now(),
             // until somebody says otherwise: a panic says nothing
             reason: "error",
+            moves: false,
         }
+    }
+
+    /// The device is asked to go to another node.
+    pub(super) fn moves(&mut self) {
+        self.moves = true;
     }
 
     /// The session ended for this reason.
     pub(super) fn closed(&mut self, reason: CloseReason) {
-        self.reason = word(reason);
+        self.reason = match reason {
+            CloseReason::Restarting if self.moves => "rebalance",
+            other => word(other),
+        };
         if matches!(reason, CloseReason::Revoked | CloseReason::Moved) {
             self.trusted = None;
         }

@@ -3,7 +3,9 @@
 use super::harness::{Hub, Reply};
 use super::world::{Tenant, base64, id_text, tenant};
 use crate::store::DeliveryStore;
+use crate::store::cluster::{ClusterStore, NodeLoad, NodeRun};
 use crate::store::delivery::{Attach, DeviceOutcome, DeviceWrite};
+
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use hub_proto::event::FirmwareMetadata;
@@ -16,6 +18,7 @@ use std::sync::atomic::Ordering;
 async fn every_operation_does_what_it_says() {
     let hub = Hub::start().await;
     let own = tenant(&hub, "a").await;
+    nodes(&hub).await;
     tenants(&hub, &own).await;
     devices(&hub, &own).await;
     groups(&hub, &own).await;
@@ -27,6 +30,47 @@ async fn every_operation_does_what_it_says() {
     for (_, _, operation) in hub.operations() {
         let id = operation["operationId"].as_str().unwrap();
         assert!(succeeded.contains(id), "{id} was never seen to succeed");
+    }
+}
+
+async fn nodes(hub: &Hub) {
+    for (name, sockets) in [("one", 30), ("two", 0)] {
+        let run = NodeRun {
+            name: name.into(),
+            run: 1,
+            peer_address: None,
+        };
+        let load = NodeLoad {
+            sockets,
+            ready: true,
+        };
+        hub.store.start_node(&run).await.unwrap();
+        hub.store.renew_lease(&run, load).await.unwrap();
+    }
+    let listed = hub.root("GET", "/nodes", Value::Null).await;
+    assert_eq!(listed["items"][0]["sockets"], 30);
+    let body = json!({ "absolute": 5, "relative_percent": 120, "dry_run": true });
+    let plan = hub.root("POST", "/nodes/rebalance", body).await;
+    let expected = json!([
+        { "name": "one", "sockets": 30, "sends_away": 12 },
+        { "name": "two", "sockets": 0, "sends_away": 0 },
+    ]);
+    assert_eq!(
+        (&plan["threshold"], &plan["nodes"]),
+        (&json!(18), &expected)
+    );
+    assert!(plan.get("until").is_none());
+    let plan = hub.root("POST", "/nodes/rebalance", json!({})).await;
+    assert_eq!(plan["nodes"][0]["sends_away"], 0);
+    assert!(plan["until"].is_string());
+    for wrong in [
+        json!({ "relative_percent": 99 }),
+        json!({ "per_second": 0 }),
+    ] {
+        let refused = hub
+            .call("POST", "/nodes/rebalance", &hub.root, Some(&wrong))
+            .await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     }
 }
 

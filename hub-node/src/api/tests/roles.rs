@@ -9,6 +9,8 @@ use axum::http::{Request, StatusCode};
 const NEEDS: &[(&str, &str)] = &[
     ("create_org", "root"),
     ("list_orgs", "root"),
+    ("list_nodes", "root"),
+    ("rebalance_nodes", "root"),
     ("get_org", "viewer"),
     ("delete_org", "root"),
     ("create_product", "admin"),

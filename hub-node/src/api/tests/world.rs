@@ -246,6 +246,7 @@ pub(super) fn body_for(operation: &str, tenant: &Tenant) -> Option<Value> {
     let key = ed25519_dalek::SigningKey::from_bytes(&[42; 32]).verifying_key();
     Some(match operation {
         "create_org" | "create_product" | "create_device" => json!({ "name": "fresh" }),
+        "rebalance_nodes" => json!({ "dry_run": true }),
         "create_group" => json!({ "name": "fresh", "priority": 1 }),
         "create_token" => json!({ "name": "fresh", "role": "viewer" }),
         "create_signing_key" => json!({ "name": "fresh", "public_key": base64(key.as_bytes()) }),

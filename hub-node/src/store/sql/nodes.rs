@@ -3,18 +3,23 @@
 //! Owns the rule that a lease is judged by the database's clock inside the statement that acts on it, and that marking a
 //! device as not connected leaves its generation alone: only a join takes a device from its holder.
 
+mod load;
+
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Db;
 use async_trait::async_trait;
 use hub_core::limits::{LEASE_DEVICES_MAX, LEASE_KEPT, LEASE_TTL, NODES_MAX, NOTICES_MAX};
+use hub_core::rebalance::Rules;
 use hub_proto::id::{ConnGen, DeviceId};
+use hub_proto::time::Timestamp;
 
 use super::failure::store_failure;
 use super::rows::json_list;
 use super::{Backend, commit, engine};
-use crate::store::cluster::{ClusterStore, NodeRun, Notice, Reaped, Renewal};
+use crate::store::cluster::{ClusterStore, NodeLoad, NodeRow, NodeRun, Notice, Reaped, Renewal};
 use crate::store::{StoreError, StoreResult};
 
 #[async_trait]
@@ -45,17 +50,19 @@ impl ClusterStore for Backend {
         Ok(entered)
     }
 
-    async fn renew_lease(&self, node: &NodeRun) -> StoreResult<Renewal> {
+    async fn renew_lease(&self, node: &NodeRun, load: NodeLoad) -> StoreResult<Renewal> {
         let mut tx = self.write().await?;
         let now = engine::clock(&mut tx).await?;
         let lapsed: Option<i64> = sqlx::query_scalar(
             "UPDATE node SET lapsed = CASE WHEN lease_until < $3 OR buried = 1 THEN 1 ELSE 0 END, buried = 0, \
-             lease_until = $4 WHERE name = $1 AND run = $2 RETURNING lapsed",
+             lease_until = $4, sockets = $5, ready = $6 WHERE name = $1 AND run = $2 RETURNING lapsed",
         )
         .bind(&*node.name)
         .bind(node.run)
         .bind(now)
         .bind(now.saturating_add(micros(LEASE_TTL)))
+        .bind(load.sockets.cast_signed())
+        .bind(i64::from(load.ready))
         .fetch_optional(&mut *tx)
         .await
         .map_err(store_failure)?;
@@ -63,12 +70,29 @@ impl ClusterStore for Backend {
             Some(lapsed) => Renewal::Held {
                 lapsed: lapsed != 0,
                 others: others(&mut tx, node, now).await?,
+                ordered: load::ordered(&mut tx, now).await?,
             },
             None if is_known(&mut tx, &node.name).await? => Renewal::Replaced,
             None => Renewal::Gone,
         };
         commit(tx).await?;
         Ok(renewal)
+    }
+
+    async fn nodes(&self) -> StoreResult<Vec<NodeRow>> {
+        let mut tx = self.read().await?;
+        let now = engine::clock(&mut tx).await?;
+        load::nodes(&mut tx, now).await
+    }
+
+    async fn order_rebalance(&self, rules: Rules, lasting: Duration) -> StoreResult<Timestamp> {
+        let mut tx = self.write().await?;
+        let until = engine::clock(&mut tx)
+            .await?
+            .saturating_add(micros(lasting));
+        load::order(&mut tx, rules, until).await?;
+        commit(tx).await?;
+        Ok(Timestamp::from_unix_micros(until))
     }
 
     async fn release_lease(&self, node: &NodeRun) -> StoreResult<()> {
@@ -215,9 +239,9 @@ async fn is_known(db: &mut Db, name: &str) -> StoreResult<bool> {
     Ok(run.is_some())
 }
 
-async fn others(db: &mut Db, node: &NodeRun, now: i64) -> StoreResult<Vec<NodeRun>> {
-    let rows: Vec<(String, i64, Option<String>)> = sqlx::query_as(
-        "SELECT name, run, peer_address FROM node WHERE lease_until >= $2 AND name <> $1 ORDER BY name LIMIT $3",
+async fn others(db: &mut Db, node: &NodeRun, now: i64) -> StoreResult<Vec<(NodeRun, NodeLoad)>> {
+    let rows: Vec<(String, i64, Option<String>, i64, i64)> = sqlx::query_as(
+        "SELECT name, run, peer_address, sockets, ready FROM node WHERE lease_until >= $2 AND name <> $1 ORDER BY name LIMIT $3",
     )
     .bind(&*node.name)
     .bind(now)
@@ -227,10 +251,13 @@ async fn others(db: &mut Db, node: &NodeRun, now: i64) -> StoreResult<Vec<NodeRu
     .map_err(store_failure)?;
     Ok(rows
         .into_iter()
-        .map(|(name, run, peer)| NodeRun {
-            name: name.into(),
-            run,
-            peer_address: peer.map(Arc::from),
+        .map(|(name, run, peer, sockets, ready)| {
+            let other = NodeRun {
+                name: name.into(),
+                run,
+                peer_address: peer.map(Arc::from),
+            };
+            (other, load::of(sockets, ready))
         })
         .collect())
 }
@@ -337,7 +364,7 @@ fn keys(pairs: impl Iterator<Item = (DeviceId, ConnGen)>) -> Vec<String> {
         .collect()
 }
 
-fn micros(duration: std::time::Duration) -> i64 {
+fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 

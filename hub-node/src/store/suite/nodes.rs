@@ -4,13 +4,15 @@
 //! one: `LEASE_TTL` is long, and the database's clock is its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hub_core::command::ExecutionState;
 use hub_core::limits::TAKEOVERS_MAX;
+use hub_core::rebalance::Rules;
 use hub_proto::id::{ConnGen, DeviceId};
 
 use crate::store::Store;
-use crate::store::cluster::{NodeRun, Notice, Renewal};
+use crate::store::cluster::{NodeLoad, NodeRun, Notice, Renewal};
 use crate::store::delivery::{Attach, Contest, DeviceOutcome, DeviceWrite, ExecutionReport};
 use crate::store::suite::world::{NOW, World, run};
 
@@ -58,27 +60,43 @@ async fn node_of(world: &World, device: &str) -> Option<String> {
     device.connection.map(|connection| connection.node)
 }
 
-fn names(nodes: &[NodeRun]) -> Vec<&str> {
-    nodes.iter().map(|node| &*node.name).collect()
+/// What a node holds that holds nothing.
+const IDLE: NodeLoad = NodeLoad {
+    sockets: 0,
+    ready: true,
+};
+
+fn names(nodes: &[(NodeRun, NodeLoad)]) -> Vec<&str> {
+    nodes.iter().map(|(node, _)| &*node.name).collect()
 }
 
 pub(in crate::store) async fn leases_are_held_by_one_run(store: Arc<dyn Store>) {
     let (first, second, other) = (run("a", 1), run("a", 2), run("b", 7));
-    assert_eq!(store.renew_lease(&first).await.unwrap(), Renewal::Gone);
+    assert_eq!(
+        store.renew_lease(&first, IDLE).await.unwrap(),
+        Renewal::Gone
+    );
     assert!(store.enter_node(&first).await.unwrap());
     store.start_node(&other).await.unwrap();
-    let Renewal::Held { lapsed, others } = store.renew_lease(&first).await.unwrap() else {
+    let Renewal::Held { lapsed, others, .. } = store.renew_lease(&first, IDLE).await.unwrap()
+    else {
         panic!("the lease is held")
     };
     assert!(!lapsed);
     assert_eq!(names(&others), ["b"]);
     assert!(!store.enter_node(&second).await.unwrap());
     store.start_node(&second).await.unwrap();
-    assert_eq!(store.renew_lease(&first).await.unwrap(), Renewal::Replaced);
+    assert_eq!(
+        store.renew_lease(&first, IDLE).await.unwrap(),
+        Renewal::Replaced
+    );
     store.release_lease(&first).await.unwrap();
     store.release_lease(&second).await.unwrap();
-    assert_eq!(store.renew_lease(&second).await.unwrap(), Renewal::Gone);
-    let Renewal::Held { others, .. } = store.renew_lease(&other).await.unwrap() else {
+    assert_eq!(
+        store.renew_lease(&second, IDLE).await.unwrap(),
+        Renewal::Gone
+    );
+    let Renewal::Held { others, .. } = store.renew_lease(&other, IDLE).await.unwrap() else {
         panic!("the lease is held")
     };
     assert_eq!(names(&others), [""; 0]);
@@ -256,4 +274,44 @@ pub(in crate::store) async fn leaving_first_is_no_takeover(store: Arc<dyn Store>
         };
         assert!(matches!(world.write(leave).await, DeviceOutcome::Done));
     }
+}
+
+pub(in crate::store) async fn loads_and_orders_are_seen_by_all(store: Arc<dyn Store>) {
+    let (one, two) = (run("one", 1), run("two", 2));
+    store.start_node(&one).await.unwrap();
+    store.start_node(&two).await.unwrap();
+    let busy = NodeLoad {
+        sockets: 7,
+        ready: false,
+    };
+    store.renew_lease(&one, busy).await.unwrap();
+    let rules = Rules {
+        absolute: 5,
+        relative_percent: 120,
+        per_second: 2,
+    };
+    let until = store
+        .order_rebalance(rules, Duration::from_secs(60))
+        .await
+        .unwrap();
+    let Renewal::Held {
+        others, ordered, ..
+    } = store.renew_lease(&two, IDLE).await.unwrap()
+    else {
+        panic!("the lease is held")
+    };
+    assert_eq!(others, [(one.clone(), busy)]);
+    assert_eq!(ordered, Some(rules));
+    let nodes = store.nodes().await.unwrap();
+    let seen: Vec<_> = nodes.iter().map(|node| (&*node.name, node.load)).collect();
+    assert_eq!(seen, [("one", busy), ("two", IDLE)]);
+    assert!(nodes.iter().all(|node| node.started_at < node.lease_until));
+    // an order takes the place of the last one, and one that is over is none
+    let again = store.order_rebalance(rules, Duration::ZERO).await.unwrap();
+    assert!(again < until);
+    let renewal = store.renew_lease(&two, IDLE).await.unwrap();
+    let Renewal::Held { ordered, .. } = renewal else {
+        panic!("the lease is held")
+    };
+    assert_eq!(ordered, None);
 }
