@@ -68,8 +68,11 @@ async fn a_node_that_joins_late_gets_its_share_and_nothing_is_lost() -> anyhow::
     .await?;
     cluster.start_again(2).await?;
     let root = root(&cluster).await?;
-    wait::until("the third node", PATIENCE, async || {
-        (root.nodes().await.ok()?.items.len() == 3).then_some(())
+    // nodes know of each other by their leases
+    wait::until("the third node, and what all hold", PATIENCE, async || {
+        let nodes = root.nodes().await.ok()?.items;
+        let sockets: u64 = nodes.iter().map(|node| node.sockets).sum();
+        (nodes.len() == 3 && sockets == DEVICES as u64).then_some(())
     })
     .await?;
     assert_eq!(held(&api, "node-3").await, 0, "nobody moves by itself");
