@@ -39,6 +39,7 @@ const HEALED_WITHIN: Duration = Duration::from_secs(60);
 const PACE: Pace = Pace {
     pause_ms_max: 60,
     at_once_one_in: 2,
+    reboots: true,
 };
 
 #[tokio::test(flavor = "multi_thread")]

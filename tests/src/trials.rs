@@ -7,4 +7,5 @@
 pub mod checker;
 pub mod cluster;
 pub mod faults;
+pub mod rolling;
 pub mod writer;

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use hub_tests::cluster::Launcher;
 use hub_tests::trials::cluster::{BRISK, Outcome, Trials, run};
+use hub_tests::trials::rolling::{Rolling, roll};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Kills, freezes and cuts off the parts of a cluster again and again, and judges what became of every command.
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  cargo run --release -p hub-tests --bin hub-trials -- --trials 200\n  cargo run --release -p hub-tests --bin hub-trials -- --trials 20 --seed 7 --json"
+    after_help = "Examples:\n  cargo run --release -p hub-tests --bin hub-trials -- --trials 200\n  cargo run --release -p hub-tests --bin hub-trials -- --trials 20 --seed 7 --json\n  cargo run --release -p hub-tests --bin hub-trials -- --rolling --devices 1000"
 )]
 struct Flags {
     /// Trials; each has one fault, or two at a time.
@@ -30,6 +31,12 @@ struct Flags {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// No faults, but a polite restart of each node in turn; says how long devices were away and how many came back at a time.
+    #[arg(long)]
+    rolling: bool,
+    /// Seconds over which a node that is restarted politely sends its devices away.
+    #[arg(long, default_value_t = 20)]
+    window_s: u32,
     /// What the program runs itself as.
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     node: Vec<String>,
@@ -42,10 +49,40 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(hub_node::cli::main_from(std::env::args_os().skip(1)));
     }
     let flags = Flags::parse();
+    if flags.rolling {
+        let runtime = tokio::runtime::Runtime::new()?;
+        return runtime.block_on(rolling(&flags));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     runtime.block_on(trials(flags))
+}
+
+#[expect(clippy::print_stderr, reason = "progress")]
+async fn rolling(flags: &Flags) -> anyhow::Result<ExitCode> {
+    let rolling = Rolling {
+        devices: flags.devices,
+        window_s: flags.window_s,
+        program: Some(itself()?),
+    };
+    let rolled = roll(rolling, |what| eprintln!("{what}")).await?;
+    let mut out = std::io::stdout();
+    serde_json::to_writer_pretty(&mut out, &rolled.to_json())?;
+    writeln!(out)?;
+    Ok(if rolled.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A node is this program again.
+fn itself() -> anyhow::Result<Launcher> {
+    Ok(Launcher {
+        program: std::env::current_exe()?,
+        args: vec!["node".to_owned()],
+    })
 }
 
 async fn trials(flags: Flags) -> anyhow::Result<ExitCode> {
@@ -57,10 +94,7 @@ async fn trials(flags: Flags) -> anyhow::Result<ExitCode> {
         pace: BRISK,
         nodes: 3,
         apart: None,
-        program: Some(Launcher {
-            program: std::env::current_exe()?,
-            args: vec!["node".to_owned()],
-        }),
+        program: Some(itself()?),
     };
     let mut out = std::io::stdout();
     let bar = ProgressBar::new(trials.trials.into());

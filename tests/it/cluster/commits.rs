@@ -33,6 +33,7 @@ async fn an_unknown_outcome_never_makes_two_commands() -> anyhow::Result<()> {
     let pace = Pace {
         pause_ms_max: 20,
         at_once_one_in: 2,
+        reboots: true,
     };
     let enough = CancellationToken::new();
     let channels = [

@@ -34,11 +34,13 @@ const CALM_MS_MAX: u64 = 800;
 pub const BRISK: Pace = Pace {
     pause_ms_max: 110,
     at_once_one_in: 5,
+    reboots: true,
 };
 /// Some 3 commands a second from each writer, for devices that are stopped most of the time.
 pub const CALM: Pace = Pace {
     pause_ms_max: 600,
     at_once_one_in: 20,
+    reboots: true,
 };
 
 /// What to run.
@@ -211,7 +213,7 @@ fn draw(random: &mut StdRng, nodes: usize, devices: usize) -> Vec<Fault> {
 }
 
 /// Reference devices behind the load balancer, all in [`GROUP`], none in [`SHIFT`].
-async fn fleet(
+pub(super) async fn fleet(
     cluster: &Cluster,
     devices: usize,
 ) -> anyhow::Result<(Vec<String>, Vec<Leaf>, Vec<Reference>)> {
@@ -231,9 +233,9 @@ async fn fleet(
     Ok((names, leaves, fleet))
 }
 
-type Writing = tokio::task::JoinHandle<anyhow::Result<Vec<Accepted>>>;
+pub(super) type Writing = tokio::task::JoinHandle<anyhow::Result<Vec<Accepted>>>;
 
-fn writers(
+pub(super) fn writers(
     caller: &Caller,
     names: &[String],
     pace: Pace,
@@ -257,13 +259,21 @@ fn writers(
 }
 
 /// Waits until a node shows so many devices as connected, which are all there are, and every node serves.
-async fn present(cluster: &mut Cluster, node: usize, devices: usize) -> anyhow::Result<()> {
+pub(super) async fn present(
+    cluster: &mut Cluster,
+    node: usize,
+    devices: usize,
+) -> anyhow::Result<()> {
     let deadline = Instant::now() + CONVERGED_WITHIN;
     let mut shown = String::new();
     while Instant::now() < deadline {
         cluster.revive()?;
         let api: &Client = &cluster.nodes[node].api;
-        let mut right = match api.connections(ORG, &PageOf::default()).await {
+        let all = PageOf {
+            limit: Some(devices.max(100)),
+            cursor: None,
+        };
+        let mut right = match api.connections(ORG, &all).await {
             Ok(connections) => {
                 let count = connections.items.len();
                 shown = format!("{count} of {devices} devices are shown as connected");

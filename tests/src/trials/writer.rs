@@ -66,6 +66,8 @@ pub struct Pace {
     pub pause_ms_max: u64,
     /// One command in this many follows at once; 1 for all.
     pub at_once_one_in: u32,
+    /// Whether devices are told to reboot, too.
+    pub reboots: bool,
 }
 
 /// Calls that are repeated, on one node after the other, through every fault.
@@ -276,7 +278,7 @@ impl Writer {
     }
 
     fn body(&mut self) -> Value {
-        if self.random.random_ratio(1, REBOOT_ONE_IN) {
+        if self.pace.reboots && self.random.random_ratio(1, REBOOT_ONE_IN) {
             return json!({ "name": "reboot" });
         }
         if self.random.random_ratio(1, NAP_ONE_IN) {
