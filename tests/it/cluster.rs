@@ -8,6 +8,7 @@ mod faults;
 mod outages;
 mod owners;
 mod partitions;
+mod prometheus;
 mod reach;
 mod rebalance;
 mod traces;

@@ -8,6 +8,7 @@ pub mod nchan;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 pub mod redis;
 pub mod wait;
 
@@ -17,4 +18,5 @@ pub use haproxy::Haproxy;
 pub use nats::Nats;
 pub use nchan::Nchan;
 pub use postgres::Postgres;
+pub use prometheus::Prometheus;
 pub use redis::Redis;

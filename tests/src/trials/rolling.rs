@@ -229,6 +229,7 @@ impl Rolled {
             "lost": self.verdict.lost().len(),
             "doubled": self.verdict.doubled().len(),
             "inverted": self.verdict.inverted().len(),
+            "strange": self.verdict.strange(),
             "closes": self.closes,
             "abnormal_closes": self.abnormal(),
             "closes_not_seen": self.unseen,
