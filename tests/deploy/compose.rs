@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use hub_core::limits;
 use serde_json::Value;
 
 use crate::keys;
 use crate::places::{documents, list, pairs};
 use crate::report;
+use crate::times::END;
 use crate::tools;
 
 const FILE: &str = "deploy/compose/compose.yaml";
@@ -72,7 +72,7 @@ fn settings_are_settings_of_the_node() {
     for (name, service) in services {
         for variable in pairs(&service["environment"]).keys() {
             let key = keys::setting(variable);
-            if key.is_some_and(|key| !keys::known(&key)) {
+            if keys::is_secret(variable) || key.is_some_and(|key| !keys::known(&key)) {
                 findings.push(format!("{name}: {variable}"));
             }
         }
@@ -128,9 +128,7 @@ fn nodes_differ_in_their_name_alone() {
             .iter()
             .map(|key| hub[*key].as_integer().unwrap())
             .sum();
-        let needs = u64::try_from(drain).unwrap()
-            + limits::STOP_MAX.as_secs()
-            + limits::RECONNECT_SPREAD.as_secs();
+        let needs = u64::try_from(drain).unwrap() + END;
         if patience.is_none_or(|patience| patience <= needs) {
             findings.push(format!(
                 "{name}: needs more than {needs} s to stop, has {patience:?}"

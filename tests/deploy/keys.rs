@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::places::{self, Object, list};
@@ -14,15 +15,33 @@ const NO_SETTINGS: [&str; 1] = ["config"];
 /// What of ours is not the node's: the load balancer's and the collector's.
 const OF_OTHERS: [&str; 2] = ["HUB_LB_", "HUB_OTLP_"];
 
-/// Whether the node knows a setting, by its own list.
-pub(crate) fn known(key: &str) -> bool {
-    static KEYS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+/// One setting, as the program describes it.
+#[derive(Debug, Deserialize)]
+struct Setting {
+    key: String,
+    env: String,
+    secret: bool,
+}
+
+/// All settings, by the program's own list.
+fn settings() -> &'static [Setting] {
+    static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         let schema = tools::hub_node(&["config", "schema"]);
-        let keys = list(&schema, "/keys").iter();
-        keys.filter_map(|one| Some(one["key"].as_str()?.to_owned()))
-            .collect()
+        serde_json::from_value(schema["keys"].clone()).unwrap()
     });
-    NO_SETTINGS.contains(&key) || KEYS.contains(key)
+    &SETTINGS
+}
+
+/// Whether the node knows a setting.
+pub(crate) fn known(key: &str) -> bool {
+    NO_SETTINGS.contains(&key) || settings().iter().any(|one| one.key == key)
+}
+
+/// Whether a variable of the environment is a setting that must not be seen; such ones are given as files.
+pub(crate) fn is_secret(variable: &str) -> bool {
+    settings()
+        .iter()
+        .any(|one| one.env == variable && one.secret)
 }
 
 /// The setting that a variable of the environment stands for, if it stands for one.
@@ -129,9 +148,10 @@ fn secrets_are_documented_and_never_in_the_environment() {
                 .containers()
                 .flat_map(|container| list(container, "/env"))
             {
-                if !variable["valueFrom"]["secretKeyRef"].is_null() {
+                let secret = is_secret(variable["name"].as_str().unwrap_or(""));
+                if secret || !variable["valueFrom"]["secretKeyRef"].is_null() {
                     findings.insert(format!(
-                        "{}: {} comes from a Secret; mount it",
+                        "{}: {} is a secret; mount it as a file",
                         place.name, variable["name"]
                     ));
                 }
@@ -173,4 +193,16 @@ fn secrets_are_made_by_components_as_pods_expect_them() {
         }
     }
     report("components make the Secrets that pods mount", &findings);
+}
+
+#[test]
+fn every_setting_is_documented() {
+    let pages = ["docs/operations.md", "docs/cluster.md"].map(tools::read);
+    let said = |key: &str| {
+        let code = format!("`{key}`");
+        pages.iter().any(|page| page.contains(&code))
+    };
+    let missing = settings().iter().filter(|one| !said(&one.key));
+    let findings: Vec<_> = missing.map(|one| one.key.clone()).collect();
+    report("every setting is in operations or cluster", &findings);
 }

@@ -11,6 +11,7 @@
     reason = "a whole target of tests: a panic is a failed test"
 )]
 
+mod commands;
 mod compose;
 mod keys;
 mod metrics;

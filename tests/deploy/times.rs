@@ -1,16 +1,15 @@
 //! A node has the time it needs to leave, and the next one waits for it.
 
-use std::time::Duration;
-
 use hub_core::limits;
 
 use crate::places::{self, Object, Place};
 use crate::report;
 use crate::tools;
 
-/// What a node does after its drain: the last sockets take their goodbye, and the devices come back elsewhere.
-const END: u64 =
-    Duration::from_secs(limits::STOP_MAX.as_secs() + limits::RECONNECT_SPREAD.as_secs()).as_secs();
+/// What a node does after its drain: the last sockets take their goodbye, telemetry is sent, and the devices come back elsewhere.
+pub(crate) const END: u64 = limits::STOP_MAX.as_secs()
+    + limits::TELEMETRY_STOP_MAX.as_secs()
+    + limits::RECONNECT_SPREAD.as_secs();
 
 fn seconds(config: &toml::Table, key: &str) -> u64 {
     let value = config.get(key).and_then(toml::Value::as_integer);
