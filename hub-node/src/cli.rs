@@ -61,7 +61,7 @@ enum Command {
 #[derive(Subcommand)]
 enum ConfigCommand {
     /// Check it, print what is in effect, and say everything that is wrong at once.
-    Check(ConfigFlags),
+    Check(Box<ConfigFlags>),
     /// Print every key as JSON: type, default, variable, flag, whether it is reloaded.
     Schema,
 }

@@ -50,12 +50,12 @@ impl HealthcheckFlags {
 
 /// Where a node that listens on every address is reached from its own machine.
 fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+    let ip = listen.ip();
+    let here = match ip {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
-    SocketAddr::new(ip, listen.port())
+    SocketAddr::new(if ip.is_unspecified() { here } else { ip }, listen.port())
 }
 
 #[cfg(test)]

@@ -30,7 +30,6 @@ use crate::edge::head::HeadPolicy;
 use crate::edge::listener::{Edge, Front, Gate};
 use crate::edge::proxy::ProxySources;
 use crate::edge::signed_url::{LinkSigner, SigningSecret};
-use crate::peers;
 use crate::reload::{Live, Reloaded, SetFilter};
 use crate::renewal::Renewal;
 use crate::routing::Sockets;
@@ -109,15 +108,7 @@ impl Node {
         }
         let isolated = match ports.peers {
             Some(listener) => {
-                let database = parts.database.clone();
-                peers::answer(
-                    &mut listeners,
-                    listener,
-                    config,
-                    database,
-                    &parts.renewal,
-                    stop.clone(),
-                )?;
+                parts.answer_peers(config, listener, &mut listeners, stop.clone())?;
                 parts.ask_peers(config, &mut background)?
             }
             None => watch::channel(false).1,

@@ -7,7 +7,9 @@
 use std::time::Instant;
 
 use hub_proto::close::CloseReason;
-use hub_proto::event::{DeviceEvent, EventError, JoinParams, Progress, ResultStatus, UpdateStatus};
+use hub_proto::event::{
+    CommandResult, DeviceEvent, EventError, JoinParams, Progress, ResultStatus, UpdateStatus,
+};
 use hub_proto::id::{CommandId, GroupId};
 use hub_proto::topic::Topic;
 
@@ -320,21 +322,7 @@ impl Session {
                 };
                 self.record(report, Some(from), Some(ack.id), out);
             }
-            DeviceEvent::CommandResult(result) => {
-                let state = match result.status {
-                    ResultStatus::Succeeded => ExecutionState::Succeeded,
-                    ResultStatus::Failed => ExecutionState::Failed,
-                    ResultStatus::Rejected => ExecutionState::Rejected,
-                };
-                let report = Report::Execution {
-                    command: result.id,
-                    state,
-                    output: result.output,
-                    first: self.acked(result.id),
-                    trace: result.trace,
-                };
-                self.record(report, Some(from), Some(result.id), out);
-            }
+            DeviceEvent::CommandResult(result) => self.ended(result, from, out),
             // What only some clients say, and nothing here depends on: heard, and nothing more.
             DeviceEvent::FirmwareValidated
             | DeviceEvent::Network(_)
@@ -348,6 +336,23 @@ impl Session {
             DeviceEvent::Unknown => self.refuse(from, "unknown_event", out),
         }
         self.refill(out);
+    }
+
+    /// A command ended on the device.
+    fn ended(&mut self, result: CommandResult, from: Address, out: &mut Vec<Effect>) {
+        let state = match result.status {
+            ResultStatus::Succeeded => ExecutionState::Succeeded,
+            ResultStatus::Failed => ExecutionState::Failed,
+            ResultStatus::Rejected => ExecutionState::Rejected,
+        };
+        let report = Report::Execution {
+            command: result.id,
+            state,
+            output: result.output,
+            first: self.acked(result.id),
+            trace: result.trace,
+        };
+        self.record(report, Some(from), Some(result.id), out);
     }
 
     /// Telemetry: merged, stored at most every [`PROGRESS_EVERY`], and acknowledged at once because nothing is promised about it.

@@ -26,7 +26,7 @@ use crate::hints::Dispatch;
 use crate::identity::verdicts::Verdicts;
 use crate::identity::verifier::DeviceVerifier;
 use crate::membership::{Membership, follow_notices};
-use crate::peers::Peers;
+use crate::peers::{self, Peers};
 use crate::rebalance::{self, Rebalance};
 use crate::renewal::Renewal;
 use crate::routing::{Sockets, sweep_forever};
@@ -157,6 +157,18 @@ impl Parts {
             self.sockets.clone(),
         ));
         Ok(tasks)
+    }
+
+    /// Tells other nodes whether this one has the database.
+    pub(super) fn answer_peers(
+        &self,
+        config: &Config,
+        listener: TcpListener,
+        tasks: &mut JoinSet<()>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let database = self.database.clone();
+        peers::answer(tasks, listener, config, database, &self.renewal, stop)
     }
 
     /// Asks the other nodes while the database is away; whether this one is cut off.

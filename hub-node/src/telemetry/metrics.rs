@@ -121,11 +121,11 @@ impl Metrics {
             batches: histogram(meter, &table::BATCH_SIZE),
             api: histogram(meter, &table::API_CALL),
         }
-        .from_zero()
+        .begin()
     }
 
     /// Says zero of what has not happened yet: a rate needs a first value.
-    fn from_zero(self) -> Self {
+    fn begin(self) -> Self {
         let zero = |counter: &Counter<u64>, key: &'static str, words: &[&'static str]| {
             for word in words {
                 counter.add(0, &[KeyValue::new(key, *word)]);

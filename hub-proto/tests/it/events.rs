@@ -262,9 +262,12 @@ fn command_answers() {
 #[test]
 fn command_answers_may_carry_the_trace_of_the_device() {
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let acked = |fields: &str| match parse("command_ack", &format!(r#"{{"id":"{ID}"{fields}}}"#)) {
-        DeviceEvent::CommandAck(ack) => ack.trace,
-        other => panic!("{other:?}"),
+    let acked = |fields: &str| {
+        let event = parse("command_ack", &format!(r#"{{"id":"{ID}"{fields}}}"#));
+        let DeviceEvent::CommandAck(ack) = event else {
+            panic!("{event:?}")
+        };
+        ack.trace
     };
     let state = format!(r#","traceparent":"{PARENT}","tracestate":"a=b""#);
     let trace = acked(&state).unwrap();

@@ -143,6 +143,10 @@ fn frames_from_devices() {
         from_device("rebooting", "device", "rebooting", &Empty {}),
         DeviceEvent::Rebooting
     );
+}
+
+#[test]
+fn words_on_commands_from_devices() {
     let ack = CommandAck {
         id: command(),
         trace: None,

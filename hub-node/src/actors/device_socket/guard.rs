@@ -54,10 +54,8 @@ impl SocketGuard {
 
     /// The session ended for this reason.
     pub(super) fn closed(&mut self, reason: CloseReason) {
-        self.reason = match reason {
-            CloseReason::Restarting if self.moves => "rebalance",
-            other => word(other),
-        };
+        let moves = self.moves && reason == CloseReason::Restarting;
+        self.reason = if moves { "rebalance" } else { word(reason) };
         if matches!(reason, CloseReason::Revoked | CloseReason::Moved) {
             self.trusted = None;
         }

@@ -32,16 +32,13 @@ impl Drop for Journey {
 
 /// The traced commands of a socket. Most sockets have none, ever.
 #[derive(Default)]
-pub(super) struct Journeys(Option<Box<Vec<Journey>>>);
+pub(super) struct Journeys(Vec<Journey>);
 
 impl Journeys {
     /// A command is handed to the socket.
     pub(super) fn sent(&mut self, traces: &Traces, command: CommandId, name: &str, device: &str) {
-        let known = self
-            .0
-            .as_deref_mut()
-            .and_then(|all| all.iter_mut().find(|journey| journey.command == command));
-        if let Some(journey) = known {
+        let mut all = self.0.iter_mut();
+        if let Some(journey) = all.find(|journey| journey.command == command) {
             if let Some(open) = &mut journey.open {
                 open.add_event("sent again", Vec::new());
             }
@@ -50,11 +47,10 @@ impl Journeys {
         let Some(span) = traces.pushed(command, name, device) else {
             return;
         };
-        let all = self.0.get_or_insert_default();
-        if all.len() >= JOURNEYS_PER_SOCKET_MAX {
-            all.remove(0);
+        if self.0.len() >= JOURNEYS_PER_SOCKET_MAX {
+            self.0.remove(0);
         }
-        all.push(Journey {
+        self.0.push(Journey {
             command,
             push: span.span_context().clone(),
             open: Some(span),
@@ -63,9 +59,7 @@ impl Journeys {
 
     /// The device said something final or not about a command: the span of its delivery, if that is still open, and where it is.
     fn heard(&mut self, command: CommandId, last: bool) -> (Option<Span>, Option<SpanContext>) {
-        let Some(all) = self.0.as_deref_mut() else {
-            return (None, None);
-        };
+        let all = &mut self.0;
         let Some(at) = all.iter().position(|journey| journey.command == command) else {
             return (None, None);
         };
