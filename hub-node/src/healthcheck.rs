@@ -34,12 +34,17 @@ impl HealthcheckFlags {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let config = Config::read(&self.config)?;
         let probe = if self.live { "livez" } else { "readyz" };
-        let url = format!("http://{}/{probe}", reachable(config.admin_listen));
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(PATIENCE)
             .build()?;
-        let answer = client.get(&url).send().await;
+        let url = |address| format!("http://{address}/{probe}");
+        let (first, second) = reachable(config.admin_listen);
+        let mut answer = client.get(url(first)).send().await;
+        if let (Err(_), Some(second)) = (&answer, second) {
+            answer = client.get(url(second)).send().await;
+        }
+        let url = url(first);
         let answer = answer.with_context(|| format!("{url} does not answer"))?;
         let status = answer.status();
         writeln!(out, "{}", answer.text().await?)?;
@@ -48,14 +53,18 @@ impl HealthcheckFlags {
     }
 }
 
-/// Where a node that listens on every address is reached from its own machine.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = listen.ip();
-    let here = match ip {
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    SocketAddr::new(if ip.is_unspecified() { here } else { ip }, listen.port())
+/// Where a node that listens on every address is reached from its own machine, and where it is reached if not there: one that listens on every
+/// address of IPv6 hears IPv4, too, which containers always have.
+fn reachable(listen: SocketAddr) -> (SocketAddr, Option<SocketAddr>) {
+    let at = |ip: IpAddr| SocketAddr::new(ip, listen.port());
+    match listen.ip() {
+        ip if !ip.is_unspecified() => (at(ip), None),
+        IpAddr::V4(_) => (at(Ipv4Addr::LOCALHOST.into()), None),
+        IpAddr::V6(_) => (
+            at(Ipv4Addr::LOCALHOST.into()),
+            Some(at(Ipv6Addr::LOCALHOST.into())),
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -64,9 +73,13 @@ mod tests {
 
     #[test]
     fn a_node_that_listens_everywhere_is_asked_here() {
-        let asked = |text: &str| reachable(text.parse().unwrap()).to_string();
-        assert_eq!(asked("0.0.0.0:4081"), "127.0.0.1:4081");
-        assert_eq!(asked("[::]:4081"), "[::1]:4081");
-        assert_eq!(asked("10.0.0.7:4081"), "10.0.0.7:4081");
+        let asked = |text: &str| {
+            let (first, second) = reachable(text.parse().unwrap());
+            (first.to_string(), second.map(|second| second.to_string()))
+        };
+        let here = "127.0.0.1:4081".to_owned();
+        assert_eq!(asked("0.0.0.0:4081"), (here.clone(), None));
+        assert_eq!(asked("[::]:4081"), (here, Some("[::1]:4081".into())));
+        assert_eq!(asked("10.0.0.7:4081"), ("10.0.0.7:4081".into(), None));
     }
 }

@@ -58,7 +58,7 @@ stream() {
     rm -f "$work/enough" "$work/accepted" && touch "$work/accepted"
     until [ -e "$work/enough" ]; do command_all >>"$work/accepted" 2>>"$work/refused" || true; done
 }
-accepted() { [ "$(wc -l <"$work/accepted" 2>/dev/null || echo 0)" -ge "$1" ]; }
+accepted() { [ -e "$work/accepted" ] && [ "$(wc -l <"$work/accepted")" -ge "$1" ]; }
 # Every command of the stream once in each device's log of what it did.
 each_once() {
     local number log

@@ -1,4 +1,4 @@
-//! `hubctl node`.
+//! `hubctl node`: the nodes of the cluster, and levelling them.
 
 use crate::Failure;
 use crate::args::{NodeCommand, RebalanceArgs};
