@@ -25,7 +25,7 @@ struct Flags {
     /// What the faults follow from; a random one when none is given.
     #[arg(long)]
     seed: Option<u64>,
-    /// Devices, all members of one group.
+    /// Devices, all members of one group; 1,000 at most.
     #[arg(long, default_value_t = 16)]
     devices: usize,
     /// Print JSON.
@@ -62,7 +62,7 @@ fn main() -> anyhow::Result<ExitCode> {
 #[expect(clippy::print_stderr, reason = "progress")]
 async fn rolling(flags: &Flags) -> anyhow::Result<ExitCode> {
     let rolling = Rolling {
-        devices: flags.devices,
+        devices: flags.devices.clamp(2, 1_000),
         window_s: flags.window_s,
         program: Some(itself()?),
     };
@@ -90,7 +90,7 @@ async fn trials(flags: Flags) -> anyhow::Result<ExitCode> {
         trials: flags.trials,
         commands: flags.commands,
         seed: flags.seed.unwrap_or_else(rand::random),
-        devices: flags.devices.max(2),
+        devices: flags.devices.clamp(2, 1_000),
         pace: BRISK,
         nodes: 3,
         apart: None,

@@ -9,6 +9,7 @@ use crate::reference::Setup;
 use crate::tenant::ORG;
 use crate::wait;
 use hub_cli::{Client, PageOf};
+use hub_proto::api::page::PAGE_ITEMS_MAX;
 use hub_proto::api::{Execution, ExecutionState};
 use hub_proto::id::CommandId;
 
@@ -213,7 +214,12 @@ fn is_over(state: ExecutionState) -> bool {
 }
 
 async fn executions(api: &Client, id: CommandId) -> anyhow::Result<Vec<Execution>> {
-    let page = api.executions(ORG, id, &PageOf::default()).await?;
+    // as many as a page holds, which is as many as a trial has devices
+    let all = PageOf {
+        limit: Some(PAGE_ITEMS_MAX),
+        cursor: None,
+    };
+    let page = api.executions(ORG, id, &all).await?;
     Ok(page.items)
 }
 

@@ -138,7 +138,7 @@ async fn run_each(
     let apis: Vec<String> = cluster.nodes.iter().map(|node| node.api_url()).collect();
     let caller = Caller::new(&apis, &cluster.token)?;
     let enough = CancellationToken::new();
-    let writers = writers(&caller, &names, trials.pace, &mut random, &enough);
+    let writers = writers(&caller, &names, [trials.pace; 2], &mut random, &enough);
 
     let (mut faults, mut converged, mut wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
     let mut trial = 0;
@@ -238,20 +238,20 @@ pub(super) type Writing = tokio::task::JoinHandle<anyhow::Result<Vec<Accepted>>>
 pub(super) fn writers(
     caller: &Caller,
     names: &[String],
-    pace: Pace,
+    [single, to_groups]: [Pace; 2],
     random: &mut StdRng,
     enough: &CancellationToken,
 ) -> Vec<Writing> {
     let half = names.len() / 2;
     let devices = |range: std::ops::Range<usize>| range.map(Channel::Device).collect();
-    let channels: [Vec<Channel>; 4] = [
-        devices(0..half),
-        devices(half..names.len()),
-        vec![Channel::Group],
-        vec![Channel::Shift],
+    let channels: [(Vec<Channel>, Pace); 4] = [
+        (devices(0..half), single),
+        (devices(half..names.len()), single),
+        (vec![Channel::Group], to_groups),
+        (vec![Channel::Shift], to_groups),
     ];
     channels
-        .map(|channels| {
+        .map(|(channels, pace)| {
             let writer = Writer::new(caller, names, channels, pace, random.random());
             tokio::spawn(writer.run(enough.clone()))
         })

@@ -21,12 +21,16 @@ use crate::reference::Setup;
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 /// How often a node that leaves is asked what it counts.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// A command to all devices each two seconds or so, and as many to single ones.
-const PACE: Pace = Pace {
-    pause_ms_max: 4_000,
+/// Some ten commands a second to single devices. Who restarts by itself is away by itself, so nobody is told to.
+const SINGLE: Pace = Pace {
+    pause_ms_max: 400,
     at_once_one_in: 1_000,
-    // who restarts by itself is away by itself
     reboots: false,
+};
+/// A command to all devices each ten seconds or so.
+const TO_ALL: Pace = Pace {
+    pause_ms_max: 20_000,
+    ..SINGLE
 };
 /// How sockets end that were asked to leave.
 const LEAVING: [&str; 2] = ["client", "drain"];
@@ -82,7 +86,7 @@ pub async fn roll(rolling: Rolling, mut tell: impl FnMut(&str)) -> anyhow::Resul
     let apis: Vec<String> = cluster.nodes.iter().map(|node| node.api_url()).collect();
     let caller = Caller::new(&apis, &cluster.token)?;
     let (enough, mut random) = (CancellationToken::new(), StdRng::seed_from_u64(1));
-    let writing = writers(&caller, &names, PACE, &mut random, &enough);
+    let writing = writers(&caller, &names, [SINGLE, TO_ALL], &mut random, &enough);
     let (mut closes, mut unseen, mut most) = (BTreeMap::new(), 0, 0);
     for node in 0..cluster.nodes.len() {
         tell(&format!("node {} leaves", node + 1));
@@ -229,7 +233,7 @@ impl Rolled {
             "lost": self.verdict.lost().len(),
             "doubled": self.verdict.doubled().len(),
             "inverted": self.verdict.inverted().len(),
-            "strange": self.verdict.strange(),
+            "strange": self.verdict.strange().len(),
             "closes": self.closes,
             "abnormal_closes": self.abnormal(),
             "closes_not_seen": self.unseen,
