@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use hub_proto::id::CommandId;
 use hub_tests::cluster::{Cluster, Plan};
+use hub_tests::ports;
 use hub_tests::tenant::{self, ORG, PRODUCT};
 use hub_tests::wait::{self, PATIENCE};
 use mock_collector::{MockServer, Protocol, ServerHandle};
 use serde_json::{Value, json};
 
-use super::crew::{Joined, all_up, joined};
+use super::crew::{Joined, all_up, command_device, joined};
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
 const DEVICE: &str = "00-11111111111111111111111111111111-2222222222222222-01";
@@ -205,4 +206,39 @@ async fn a_command_is_one_trace_from_the_call_to_the_ack_over_grpc() -> anyhow::
 async fn a_command_is_one_trace_from_the_call_to_the_ack_over_http() -> anyhow::Result<()> {
     let receiver = MockServer::new(Protocol::HttpBinary, 0).start().await?;
     followed("http/protobuf", receiver).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_is_away_costs_what_it_misses_and_nothing_else() -> anyhow::Result<()> {
+    let [nobody] = ports::free()?;
+    let endpoint = format!("http://127.0.0.1:{nobody}");
+    let env = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "500"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+    ];
+    let plan = Plan {
+        nodes: 1,
+        env: env
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        ..Plan::default()
+    };
+    let mut cluster = Cluster::start(plan).await?;
+    let mut device = joined(&cluster, "d1", 0).await?;
+    let api = cluster.nodes[0].api.clone();
+    for _ in 0..50 {
+        let id = command_device(&api, "d1", "identify").await?;
+        assert_eq!(device.seat.obeys("identify").await?, id);
+    }
+    let dropped = wait::until("dropped spans to be counted", PATIENCE, async || {
+        let text = cluster.nodes[0].metrics().await.ok()?;
+        let name = "hub_telemetry_dropped_total{reason=\"export_failed\",signal=\"traces\"} ";
+        let count = text.lines().find_map(|line| line.strip_prefix(name))?;
+        (count.parse::<f64>().ok()? > 0.0).then_some(())
+    });
+    dropped.await?;
+    // its end does not wait for whoever does not come
+    cluster.nodes[0].stop().await
 }
