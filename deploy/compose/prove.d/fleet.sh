@@ -55,10 +55,9 @@ succeeded() {
 }
 # Commands without a pause, until there is a file `enough`; `accepted` has the id of each that was answered.
 stream() {
-    rm -f "$work/enough" "$work/accepted" && touch "$work/accepted"
     until [ -e "$work/enough" ]; do command_all >>"$work/accepted" 2>>"$work/refused" || true; done
 }
-accepted() { [ -e "$work/accepted" ] && [ "$(wc -l <"$work/accepted")" -ge "$1" ]; }
+accepted() { [ "$(wc -l <"$work/accepted")" -ge "$1" ]; }
 # Every command of the stream once in each device's log of what it did.
 each_once() {
     local number log

@@ -3,8 +3,8 @@
 
 work=$PWD/target/prove
 state=$PWD/deploy/compose/state
-space=hub-prove
-run=/run/hub-prove
+space=hub-prove-$$
+run=/run/$space
 export COMPOSE_PROJECT_NAME=hub-prove DOCKER_HOST=unix://$run/docker.sock DOCKER_BUILDKIT=0 HUB_IMAGE=hub-prove:node
 
 # Everything that talks to the cluster does so from inside its network.
@@ -25,8 +25,12 @@ need_machine() {
         say "install ${missing[*]}"
         apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
     fi
-    [ ! -e "/run/netns/$space" ] || { echo "the network namespace $space is there: another run, or one that was kept" >&2; exit 69; }
-    mkdir -p "$work" "$run"
+    mkdir -p "$work"
+    # Held by all that is started here, so a run that was kept holds it, too.
+    exec 9>"$work/lock"
+    flock --nonblock 9 || { echo "target/prove is in use: by another run, or by one that was kept" >&2; exit 69; }
+    trap clean EXIT
+    mkdir -p "$run"
 }
 
 need_programs() {
@@ -45,7 +49,6 @@ docker_answers() { docker info >/dev/null 2>&1; }
 
 start_docker() {
     ip netns add "$space"
-    trap clean EXIT
     inside ip link set lo up
     # not by a function: it is this process that is ended at the end
     nsenter --net="/run/netns/$space" dockerd --data-root "$work/docker" --exec-root "$run" --pidfile "$run/docker.pid" --host "$DOCKER_HOST" \
