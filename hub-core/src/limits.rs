@@ -259,6 +259,12 @@ pub const LOOKUPS_QUEUED_MAX: usize = 1024;
 pub const TICKET_KEY_LIFETIME: Duration = Duration::from_secs(6 * 3600);
 /// A node looks this often whether the files of its device certificate were replaced.
 pub const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Files of revocation lists in a directory.
+pub const CRL_FILES_MAX: usize = 256;
+/// Bytes of a file of revocation lists.
+pub const CRL_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// A revocation list is used for so long after its `nextUpdate`; then its issuer's certificates are refused.
+pub const CRL_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of a certificate's serial number; the bound of RFC 5280.
 pub const CERTIFICATE_SERIAL_BYTES_MAX: usize = 20;
 /// Bytes of PEM text with one certificate.

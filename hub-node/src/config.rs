@@ -36,6 +36,8 @@ pub struct Config {
     pub device_certificate: PathBuf,
     /// PEM file with its private key.
     pub device_key: PathBuf,
+    /// File, or directory of files, with revocation lists (CRL) of device authorities, PEM or DER. Empty: none.
+    pub device_crls: Option<PathBuf>,
     /// How devices reach the device port, for download links; `https://host:port`. Empty: the listening address.
     pub device_url: String,
     /// Values of `Origin` that may open a device socket; devices send none.
@@ -109,6 +111,7 @@ impl Default for Config {
             device_listen: SocketAddr::from(([0, 0, 0, 0], 4443)),
             device_certificate: "pki/server.pem".into(),
             device_key: "pki/server-key.pem".into(),
+            device_crls: None,
             device_url: String::new(),
             device_origins: Vec::new(),
             api_listen: SocketAddr::from(([127, 0, 0, 1], 4080)),
@@ -171,6 +174,10 @@ pub struct ConfigFlags {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     device_key: Option<PathBuf>,
+    /// Revocation lists of device authorities: a file or a directory, PEM or DER.
+    #[arg(long, value_name = "PATH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_crls: Option<PathBuf>,
     /// How devices reach the device port, for download links [default: the listening address].
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,6 +9,7 @@ pub mod certificate;
 pub mod fault;
 pub mod path;
 pub mod registration;
+pub(crate) mod revocations;
 pub mod verdicts;
 pub mod verifier;
 

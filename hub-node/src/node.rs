@@ -4,7 +4,7 @@ mod parts;
 mod ports;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -129,7 +129,7 @@ impl Node {
         info!(node = config.node_name, %device, %api, %admin, "ready");
         Ok(Self {
             addresses,
-            sockets: parts.sockets,
+            sockets: parts.sockets.clone(),
             supervisors,
             groups: parts.groups,
             stop,
@@ -138,7 +138,14 @@ impl Node {
             accepting,
             phase: parts.phase,
             drain_asked,
-            live: Live::new(config.clone(), edge, parts.renewal),
+            live: Live {
+                config: StdMutex::new(config.clone()),
+                edge,
+                renewal: parts.renewal,
+                revocations: parts.revocations,
+                sockets: parts.sockets.clone(),
+                metrics: parts.telemetry.metrics,
+            },
             reload_asked: Mutex::new(reload_asked),
             writes: parts.writes_task,
             replaced: parts.replaced,

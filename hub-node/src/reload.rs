@@ -12,7 +12,10 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::drain::Pace;
 use crate::edge::listener::Edge;
+use crate::identity::revocations::Revocations;
 use crate::renewal::Renewal;
+use crate::routing::Sockets;
+use crate::telemetry::metrics::Metrics;
 
 /// Keys of the configuration that are taken while a node runs.
 pub(crate) const RELOADABLE: [&str; 4] = [
@@ -29,7 +32,7 @@ pub(crate) struct Reloaded {
     pub changed: Vec<String>,
     /// Keys that changed and are only read at the start.
     pub needs_restart: Vec<String>,
-    /// Where renewed certificates are shown from now on.
+    /// Where renewed certificates are shown from now on; `device_crls` for new revocation lists.
     pub certificates: Vec<&'static str>,
     /// What could not be used; the old stays.
     pub problems: Vec<String>,
@@ -40,21 +43,16 @@ pub(crate) type SetFilter = Arc<dyn Fn(&str) -> anyhow::Result<()> + Send + Sync
 
 /// The parts that listen to changes, and the configuration they have.
 pub(crate) struct Live {
-    config: Mutex<Config>,
-    edge: Arc<Edge>,
-    renewal: Arc<Renewal>,
+    /// As it is in use.
+    pub(crate) config: Mutex<Config>,
+    pub(crate) edge: Arc<Edge>,
+    pub(crate) renewal: Arc<Renewal>,
+    pub(crate) revocations: Arc<Revocations>,
+    pub(crate) sockets: Arc<Sockets>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Live {
-    /// The parts of a node that was started with this configuration.
-    pub(crate) fn new(config: Config, edge: Arc<Edge>, renewal: Arc<Renewal>) -> Self {
-        Self {
-            config: Mutex::new(config),
-            edge,
-            renewal,
-        }
-    }
-
     /// How devices are sent away, as of now.
     pub(crate) fn pace(&self) -> Pace {
         Pace::of(&self.lock())
@@ -64,7 +62,12 @@ impl Live {
     pub(crate) fn take(&self, new: Config, set_filter: &SetFilter) -> Reloaded {
         let mut old = self.lock();
         let (changed, needs_restart) = difference(&old, &new);
-        let (certificates, mut problems) = self.renewal.look();
+        let (mut certificates, mut problems) = self.renewal.look();
+        match self.revocations.look(&self.sockets, &self.metrics) {
+            Ok(true) => certificates.push("device_crls"),
+            Ok(false) => {}
+            Err(error) => problems.push(format!("{error:#}")),
+        }
         if old.log != new.log
             && let Err(error) = set_filter(&new.log)
         {

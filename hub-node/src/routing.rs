@@ -19,6 +19,7 @@ use hub_proto::id::{CaId, ConnGen, DeviceId, OrgId, Seq};
 use ractor::ActorRef;
 
 use crate::actors::device_socket::Message;
+use crate::identity::revocations::Issued;
 use deadlines::{Armed, Deadlines, Timed};
 
 /// Number of a socket on this node, rising.
@@ -41,6 +42,8 @@ pub(crate) struct SocketHandle {
     pub(crate) device: DeviceId,
     pub(crate) org: OrgId,
     pub(crate) authority: Option<CaId>,
+    /// Its certificate, where there are revocation lists.
+    pub(crate) issued: Option<Arc<Issued>>,
     actor: ActorRef<Message>,
     inbox: Mutex<Inbox>,
     awake: AtomicBool,
@@ -64,6 +67,7 @@ impl SocketHandle {
         device: DeviceId,
         org: OrgId,
         authority: Option<CaId>,
+        issued: Option<Arc<Issued>>,
         actor: ActorRef<Message>,
     ) -> Self {
         Self {
@@ -71,6 +75,7 @@ impl SocketHandle {
             device,
             org,
             authority,
+            issued,
             actor,
             inbox: Mutex::default(),
             awake: AtomicBool::new(false),

@@ -5,7 +5,7 @@ use hub_tests::pki::Leaf;
 use hub_tests::process::Signal;
 use hub_tests::raw_ws::RawWs;
 use hub_tests::tenant;
-use hub_tests::tls::{TlsDialer, Version};
+use hub_tests::tls::{self, TlsDialer, Version};
 use hub_tests::wait::{self, PATIENCE};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -96,5 +96,38 @@ async fn a_reload_disconnects_nobody() -> anyhow::Result<()> {
     }
     joined(&hub, &leaves[0]).await?;
     hub.program()?.stop(PATIENCE).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_revocation_list_ends_whom_it_names_and_nobody_else() -> anyhow::Result<()> {
+    let hub = HubProcess::start().await?;
+    let (mut leaves, mut sockets) = (Vec::new(), Vec::new());
+    for number in 0..3 {
+        let leaf = hub.devices.device(&format!("d{number}"))?;
+        tenant::pin(&hub.api, &format!("d{number}"), &leaf).await?;
+        sockets.push(joined(&hub, &leaf).await?);
+        leaves.push(leaf);
+    }
+    let list = hub.devices.revocation_list(&[&leaves[1]])?;
+    std::fs::write(hub.crls().join("devices.pem"), list)?;
+    let (status, body) = reload(&hub).await?;
+    assert_eq!(
+        (status, &body["certificates"]),
+        (StatusCode::OK, &json!(["device_crls"]))
+    );
+    sockets[1].expect_close(4401, PATIENCE).await?;
+    let refused = dialer(&hub, &leaves[1])?.refusal(hub.device_addr()).await?;
+    let revoked = Some(rustls::AlertDescription::CertificateRevoked);
+    assert_eq!(tls::alert(&refused), revoked, "{refused}");
+    for number in [0, 2] {
+        sockets[number].before_heartbeat(PATIENCE).await?;
+        joined(&hub, &leaves[number]).await?;
+    }
+    // what is no list leaves the old one in use
+    std::fs::write(hub.crls().join("other.pem"), "nonsense")?;
+    let (status, body) = reload(&hub).await?;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+    assert!(joined(&hub, &leaves[1]).await.is_err());
     Ok(())
 }

@@ -23,6 +23,8 @@ const READY: &str = "ready node=";
 
 /// Name of the configuration's file.
 const CONFIG: &str = "hub.toml";
+/// Name of the directory of revocation lists.
+const CRLS: &str = "crls";
 /// First part of the names of the server's certificate and key.
 const SERVER: &str = "server";
 
@@ -75,6 +77,7 @@ impl HubProcess {
             ca_pem: None,
         })?;
         std::fs::write(dir.path().join(CONFIG), "")?;
+        std::fs::create_dir(dir.path().join(CRLS))?;
         let mut hub = Self {
             dir,
             api,
@@ -104,6 +107,8 @@ impl HubProcess {
             .arg("run")
             .arg("--config")
             .arg(self.config_file())
+            .arg("--device-crls")
+            .arg(self.crls())
             .arg("--state-dir")
             .arg(&self.config.state_dir)
             .arg("--device-listen")
@@ -149,6 +154,12 @@ impl HubProcess {
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
         self.dir.path().join(CONFIG)
+    }
+
+    /// The directory of its revocation lists, which is empty at first.
+    #[must_use]
+    pub fn crls(&self) -> PathBuf {
+        self.dir.path().join(CRLS)
     }
 
     /// Its process.

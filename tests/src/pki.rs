@@ -9,10 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use hub_node::identity::certificate::CertificateFacts;
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PKCS_ED25519,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, RevokedCertParams, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
@@ -203,6 +204,36 @@ impl Authority {
     #[must_use]
     pub fn key_pem(&self) -> String {
         self.issuer.key().serialize_pem()
+    }
+
+    /// Its list of these leaves as revoked, PEM, good for a day.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn revocation_list(&self, revoked: &[&Leaf]) -> anyhow::Result<String> {
+        let now = OffsetDateTime::now_utc();
+        let entry = |leaf: &&Leaf| {
+            let facts = CertificateFacts::read(leaf.der())?;
+            let serial: Result<Vec<u8>, _> = (0..facts.serial.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&facts.serial[at..at + 2], 16))
+                .collect();
+            anyhow::Ok(RevokedCertParams {
+                serial_number: SerialNumber::from_slice(&serial?),
+                revocation_time: now,
+                reason_code: None,
+                invalidity_date: None,
+            })
+        };
+        let params = CertificateRevocationListParams {
+            this_update: now - Duration::hours(1),
+            next_update: now + Duration::days(1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect::<anyhow::Result<_>>()?,
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(params.signed_by(&self.issuer)?.pem()?)
     }
 
     /// This authority presenting its own certificate as if it were a device.

@@ -37,6 +37,9 @@ struct Flags {
     /// Seconds over which a node that is restarted politely sends its devices away.
     #[arg(long, default_value_t = 20)]
     window_s: u32,
+    /// Seconds between two commands to all devices while nodes are restarted politely, on the average.
+    #[arg(long, default_value_t = 10)]
+    to_all_s: u32,
     /// What the program runs itself as.
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     node: Vec<String>,
@@ -64,6 +67,7 @@ async fn rolling(flags: &Flags) -> anyhow::Result<ExitCode> {
     let rolling = Rolling {
         devices: flags.devices.clamp(2, 1_000),
         window_s: flags.window_s,
+        to_all_s: flags.to_all_s,
         program: Some(itself()?),
     };
     let rolled = roll(rolling, |what| eprintln!("{what}")).await?;

@@ -24,6 +24,7 @@ use tracing::debug;
 
 use crate::context::{Context, wall_clock};
 use crate::edge::tls_stream::TlsStream;
+use crate::identity::revocations::Issued;
 use crate::routing::{Delivery, SocketHandle};
 use crate::store::records::Identity;
 use crate::telemetry::metrics::{Direction, Dropped};
@@ -63,6 +64,8 @@ pub(crate) enum Message {
     Challenged(ConnGen),
     /// The identity may have been revoked.
     Recheck,
+    /// A list of its authority says that its certificate is no longer good.
+    Revoked,
     /// The node stops.
     Drain { after: Duration },
     /// Other nodes hold fewer.
@@ -75,6 +78,7 @@ pub(crate) struct Arguments {
     /// Bytes the device sent behind its upgrade request.
     pub(crate) early: Vec<u8>,
     pub(crate) identity: Identity,
+    pub(crate) issued: Option<Arc<Issued>>,
     pub(crate) serializer: Serializer,
     pub(crate) remote: SocketAddr,
     pub(crate) context: Arc<Context>,
@@ -113,6 +117,7 @@ impl Actor for DeviceSocket {
             stream,
             early,
             identity,
+            issued,
             serializer,
             remote,
             context,
@@ -124,6 +129,7 @@ impl Actor for DeviceSocket {
             identity.device,
             identity.org,
             identity.authority,
+            issued,
             myself.clone(),
         ));
         let guard = SocketGuard::new(handle.clone(), identity.clone(), context.clone());
@@ -202,6 +208,7 @@ impl State {
             Message::Superseded { .. } => self.step(Event::Superseded, now),
             Message::Challenged(generation) => self.step(Event::Challenged(generation), now),
             Message::Recheck => self.step(Event::Recheck, now),
+            Message::Revoked => self.close(CloseReason::Revoked, now),
             Message::Drain { after } => self.step(Event::Drain { after }, now),
             Message::Move { after } => {
                 self.guard.moves();

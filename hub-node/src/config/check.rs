@@ -7,6 +7,7 @@ use hub_firmware::Limits;
 
 use super::{Config, ConfigError};
 use crate::edge::proxy::ProxySources;
+use crate::identity::revocations::Revocations;
 use crate::secret::ClusterSecret;
 use crate::server_certificate::ServerFiles;
 
@@ -31,6 +32,9 @@ impl Config {
         }
         let (certificate, key) = (&self.device_certificate, &self.device_key);
         check_pair("device", certificate, key, &mut problems);
+        if let Err(error) = Revocations::load(self.device_crls.clone()) {
+            problems.push(format!("{error:#}"));
+        }
         if self.device_url.is_empty() && self.device_listen.ip().is_unspecified() {
             problems.push(format!(
                 "device_url: set it, as https://host:port; download links cannot name {}",

@@ -257,10 +257,12 @@ impl Edge {
         drop(permit);
         self.context.metrics.connected(stream.is_resumed());
         info!(%remote, org = %identity.org_name, product = %identity.product_name, device = %identity.device_name, "connected");
+        let issued = self.verdicts.issued(stream.peer_certificates());
         let arguments = Arguments {
             stream,
             early,
             identity,
+            issued,
             serializer: upgrade.serializer,
             remote,
             context: self.context.clone(),

@@ -58,6 +58,7 @@ impl Verdicts {
     ) -> Result<Caller, CertificateFault> {
         let (leaf, intermediates) = peer.split_first().ok_or(CertificateFault::Malformed)?;
         let presented = Presented::read(leaf, intermediates)?;
+        self.revocations.judge(&presented.facts, now)?;
         let since = self.since();
         let verdict = self.give(&presented, now).await?;
         let facts = presented.facts;

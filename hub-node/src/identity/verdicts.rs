@@ -9,10 +9,12 @@ use hub_core::level::Refusal;
 use hub_core::limits::{ANCHOR_READS_MAX, ANCHORS_MAX, TRUST_MAX, VERDICT_MAX};
 use hub_proto::id::{CaId, DeviceId, OrgId};
 use hub_proto::time::Timestamp;
+use rustls::pki_types::CertificateDer;
 
 use super::fault::CertificateFault;
 use super::lookups::Lookups;
 use super::path::{Presented, admit_known, more_telling};
+use super::revocations::{Issued, Revocations};
 use super::trusted::Trusted;
 use crate::database::Database;
 use crate::store::records::{Anchor, Identity};
@@ -41,18 +43,24 @@ pub struct Verdicts {
     lookups: Lookups,
     trusted: Trusted,
     voided: AtomicU64,
+    pub(super) revocations: Arc<Revocations>,
 }
 
 impl Verdicts {
     /// Verdicts from this store. Must be called inside a runtime.
     #[must_use]
-    pub(crate) fn new(store: Arc<dyn Store>, database: Database) -> Arc<Self> {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        database: Database,
+        revocations: Arc<Revocations>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             lookups: Lookups::start(store.clone()),
             store,
             database,
             trusted: Trusted::default(),
             voided: AtomicU64::new(0),
+            revocations,
         })
     }
 
@@ -71,6 +79,11 @@ impl Verdicts {
     /// To be taken before a verdict is asked for.
     pub(super) fn since(&self) -> Since {
         Since(self.voided.load(Ordering::Acquire))
+    }
+
+    /// What a socket must remember of its certificate, so that a later revocation list can end it.
+    pub(crate) fn issued(&self, peer: Option<&[CertificateDer<'_>]>) -> Option<Arc<Issued>> {
+        self.revocations.issued(peer)
     }
 
     /// Remembers whose socket ended in good standing, in case the database is away when it connects again.

@@ -23,6 +23,7 @@ use crate::database::Database;
 use crate::drain::{self, Pace};
 use crate::edge::tls::DeviceTls;
 use crate::hints::Dispatch;
+use crate::identity::revocations::Revocations;
 use crate::identity::verdicts::Verdicts;
 use crate::identity::verifier::DeviceVerifier;
 use crate::membership::{Membership, follow_notices};
@@ -53,6 +54,7 @@ pub(super) struct Parts {
     pub(super) verdicts: Arc<Verdicts>,
     pub(super) tls: Arc<DeviceTls>,
     pub(super) renewal: Arc<Renewal>,
+    pub(super) revocations: Arc<Revocations>,
     pub(super) sockets: Arc<Sockets>,
     pub(super) groups: ActorRef<groups::Message>,
     pub(super) writes: Writes,
@@ -81,7 +83,8 @@ impl Parts {
         let store = open_store(config, &run, &database, metrics.clone()).await?;
         let secret = config.cluster_key.as_deref().map(ClusterSecret::load);
         let secret = secret.transpose()?;
-        let verdicts = Verdicts::new(store.clone(), database.clone());
+        let revocations = Arc::new(Revocations::load(config.device_crls.clone())?);
+        let verdicts = Verdicts::new(store.clone(), database.clone(), revocations.clone());
         let files = ServerFiles {
             chain: config.device_certificate.clone(),
             key: config.device_key.clone(),
@@ -116,6 +119,7 @@ impl Parts {
             secret,
             verdicts,
             renewal,
+            revocations,
             tls,
             sockets,
             groups,
@@ -147,6 +151,8 @@ impl Parts {
         }
         tasks.spawn(sweep_forever(self.sockets.clone(), SWEEP_EVERY));
         tasks.spawn(self.renewal.clone().look_on());
+        let (sockets, metrics) = (self.sockets.clone(), self.telemetry.metrics.clone());
+        tasks.spawn(self.revocations.clone().look_on(sockets, metrics));
         tasks.spawn(tick_groups(self.groups.clone()));
         tasks.spawn(dispatch.poll(store(), mark, self.bus.state(), self.database.clone()));
         tasks.spawn(self.database.clone().probe(store()));

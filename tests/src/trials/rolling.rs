@@ -27,11 +27,6 @@ const SINGLE: Pace = Pace {
     at_once_one_in: 1_000,
     reboots: false,
 };
-/// A command to all devices each ten seconds or so.
-const TO_ALL: Pace = Pace {
-    pause_ms_max: 20_000,
-    ..SINGLE
-};
 /// How sockets end that were asked to leave.
 const LEAVING: [&str; 2] = ["client", "drain"];
 
@@ -42,6 +37,8 @@ pub struct Rolling {
     pub devices: usize,
     /// Seconds over which a node sends its devices away.
     pub window_s: u32,
+    /// Seconds between two commands to all devices, on the average.
+    pub to_all_s: u32,
     /// How a node is started.
     pub program: Option<Launcher>,
 }
@@ -86,7 +83,11 @@ pub async fn roll(rolling: Rolling, mut tell: impl FnMut(&str)) -> anyhow::Resul
     let apis: Vec<String> = cluster.nodes.iter().map(|node| node.api_url()).collect();
     let caller = Caller::new(&apis, &cluster.token)?;
     let (enough, mut random) = (CancellationToken::new(), StdRng::seed_from_u64(1));
-    let writing = writers(&caller, &names, [SINGLE, TO_ALL], &mut random, &enough);
+    let to_all = Pace {
+        pause_ms_max: u64::from(rolling.to_all_s) * 2_000,
+        ..SINGLE
+    };
+    let writing = writers(&caller, &names, [SINGLE, to_all], &mut random, &enough);
     let (mut closes, mut unseen, mut most) = (BTreeMap::new(), 0, 0);
     for node in 0..cluster.nodes.len() {
         tell(&format!("node {} leaves", node + 1));

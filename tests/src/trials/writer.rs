@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -251,7 +251,7 @@ impl Writer {
             });
             if !self.random.random_ratio(1, self.pace.at_once_one_in) {
                 let pause = self.random.random_range(0..=self.pace.pause_ms_max);
-                sleep(Duration::from_millis(pause)).await;
+                let _ = timeout(Duration::from_millis(pause), enough.cancelled()).await;
             }
         }
         Ok(accepted)

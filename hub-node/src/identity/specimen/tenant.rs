@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::{Ca, Leaf, now};
 use crate::identity::registration::{check_authority, read_device_certificate};
+use crate::identity::revocations::Revocations;
 use crate::identity::verdicts::Verdicts;
 use crate::store::Store;
 use crate::store::records::{DevicePath, NewCertificate, ProductPath, Registration};
@@ -32,7 +33,11 @@ impl Tenant {
                 .await
                 .unwrap(),
         );
-        let verdicts = Verdicts::new(Arc::clone(&store), crate::database::Database::default());
+        let verdicts = Verdicts::new(
+            Arc::clone(&store),
+            crate::database::Database::default(),
+            Arc::new(Revocations::load(None).unwrap()),
+        );
         Self::named("acme", store, verdicts, folder).await
     }
 
