@@ -4,7 +4,7 @@ mod parts;
 mod ports;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex as StdMutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -127,9 +127,10 @@ impl Node {
             device, api, admin, ..
         } = addresses;
         info!(node = config.node_name, %device, %api, %admin, "ready");
+        let live = parts.live(config, edge);
         Ok(Self {
             addresses,
-            sockets: parts.sockets.clone(),
+            sockets: parts.sockets,
             supervisors,
             groups: parts.groups,
             stop,
@@ -138,14 +139,7 @@ impl Node {
             accepting,
             phase: parts.phase,
             drain_asked,
-            live: Live {
-                config: StdMutex::new(config.clone()),
-                edge,
-                renewal: parts.renewal,
-                revocations: parts.revocations,
-                sockets: parts.sockets.clone(),
-                metrics: parts.telemetry.metrics,
-            },
+            live,
             reload_asked: Mutex::new(reload_asked),
             writes: parts.writes_task,
             replaced: parts.replaced,

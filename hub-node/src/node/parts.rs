@@ -1,6 +1,6 @@
 //! What stands behind the ports: store, bus, verdicts, sockets and groups, and the tasks that keep them going.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -21,6 +21,7 @@ use crate::bus::redis::{RedisBus, RedisSettings};
 use crate::config::Config;
 use crate::database::Database;
 use crate::drain::{self, Pace};
+use crate::edge::listener::Edge;
 use crate::edge::tls::DeviceTls;
 use crate::hints::Dispatch;
 use crate::identity::revocations::Revocations;
@@ -29,6 +30,7 @@ use crate::identity::verifier::DeviceVerifier;
 use crate::membership::{Membership, follow_notices};
 use crate::peers::{self, Peers};
 use crate::rebalance::{self, Rebalance};
+use crate::reload::Live;
 use crate::renewal::Renewal;
 use crate::routing::{Sockets, sweep_forever};
 use crate::secret::ClusterSecret;
@@ -193,6 +195,18 @@ impl Parts {
             window,
         ));
         Ok(isolated)
+    }
+
+    /// What listens to changes while the node runs.
+    pub(super) fn live(&self, config: &Config, edge: Arc<Edge>) -> Live {
+        Live {
+            config: Mutex::new(config.clone()),
+            edge,
+            renewal: self.renewal.clone(),
+            revocations: self.revocations.clone(),
+            sockets: self.sockets.clone(),
+            metrics: self.telemetry.metrics.clone(),
+        }
     }
 
     /// What sends devices elsewhere while this node holds more than its share.
