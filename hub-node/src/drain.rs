@@ -84,7 +84,8 @@ async fn send_away(sockets: &Arc<Sockets>, window: Duration) {
         let over = begun.elapsed().as_secs_f64() / window.as_secs_f64().max(0.001);
         let due = share(total, over);
         for socket in all.get(told..due).unwrap_or_default() {
-            say_goodbye(socket, DRAIN_TICK * 10);
+            // within its tick and no wider: chance would put together again whom the pace holds apart
+            say_goodbye(socket, DRAIN_TICK);
         }
         told = told.max(due);
         if told < total {
