@@ -20,7 +20,7 @@ use crate::reference::Setup;
 /// Everything must be settled this long after the last restart.
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 /// How often a node that leaves is asked what it counts.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Some ten commands a second to single devices. Who restarts by itself is away by itself, so nobody is told to.
 const SINGLE: Pace = Pace {
     pause_ms_max: 400,
@@ -149,7 +149,10 @@ async fn leave(
     unseen: &mut u64,
 ) -> anyhow::Result<u64> {
     let admin = cluster.nodes[number].config().admin_listen;
-    let before = ended(admin).await?;
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(2))
+        .build()?;
+    let before = ended(&client, admin).await?;
     let (_, body) = cluster.nodes[number].ready().await?;
     let held = body["sockets"]
         .as_u64()
@@ -164,7 +167,7 @@ async fn leave(
                 stopped?;
                 break;
             }
-            _ = ticks.tick() => last = ended(admin).await.unwrap_or(last),
+            _ = ticks.tick() => last = ended(&client, admin).await.unwrap_or(last),
         }
     }
     let mut seen = 0;
@@ -178,10 +181,10 @@ async fn leave(
 }
 
 /// How sockets ended so far, by the node's count.
-async fn ended(admin: std::net::SocketAddr) -> anyhow::Result<BTreeMap<String, u64>> {
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(2))
-        .build()?;
+async fn ended(
+    client: &reqwest::Client,
+    admin: std::net::SocketAddr,
+) -> anyhow::Result<BTreeMap<String, u64>> {
     let text = client.get(format!("http://{admin}/metrics")).send().await?;
     let text = text.text().await?;
     let row = |line: &str| {
