@@ -108,7 +108,7 @@ pub const POLL_CHANGES_MAX: usize = 1_000;
 pub const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// A stopping node gives its sockets this long to take their goodbye.
 pub const STOP_MAX: Duration = Duration::from_secs(10);
-/// A draining node tells its next devices this often.
+/// A draining node tells its next devices this often, and each to come back within as long.
 pub const DRAIN_TICK: Duration = Duration::from_millis(100);
 /// Devices told to reconnect come back spread over this long.
 pub const RECONNECT_SPREAD: Duration = Duration::from_secs(5);

@@ -18,7 +18,7 @@ use hub_node::token;
 use hub_servers::{Haproxy, Postgres, Redis};
 use tempfile::TempDir;
 
-pub use node::ClusterNode;
+pub use node::{ClusterNode, disconnects};
 use shared::Shared;
 
 use crate::cut_proxy::CutProxy;

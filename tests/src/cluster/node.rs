@@ -1,5 +1,6 @@
 //! One node of a cluster: its process, its ports and its API.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -10,6 +11,23 @@ use serde_json::Value;
 use super::Launcher;
 use crate::process::{Launch, Program};
 use crate::wait;
+
+/// How many sockets ended for each reason, from what [`ClusterNode::metrics`] says.
+///
+/// # Errors
+/// When a count is none.
+pub fn disconnects(metrics: &str) -> anyhow::Result<BTreeMap<String, u64>> {
+    let mut ended = BTreeMap::new();
+    for line in metrics.lines() {
+        let name = "hub_device_disconnects_total{hub_close_reason=\"";
+        let Some(rest) = line.strip_prefix(name) else {
+            continue;
+        };
+        let row = rest.split_once("\"} ").context("a reason and a count")?;
+        ended.insert(row.0.to_owned(), row.1.parse()?);
+    }
+    Ok(ended)
+}
 
 /// A node that runs or does not.
 pub struct ClusterNode {

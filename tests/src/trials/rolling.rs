@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::checker::{self, Verdict};
 use super::cluster::{fleet, present, writers};
 use super::writer::{Accepted, Caller, Pace};
-use crate::cluster::{Cluster, Launcher, Plan};
+use crate::cluster::{Cluster, Launcher, Plan, disconnects};
 use crate::reference::Setup;
 
 /// Everything must be settled this long after the last restart.
@@ -185,14 +185,8 @@ async fn ended(
     client: &reqwest::Client,
     admin: std::net::SocketAddr,
 ) -> anyhow::Result<BTreeMap<String, u64>> {
-    let text = client.get(format!("http://{admin}/metrics")).send().await?;
-    let text = text.text().await?;
-    let row = |line: &str| {
-        let rest = line.strip_prefix("hub_device_disconnects_total{hub_close_reason=\"")?;
-        let (reason, count) = rest.split_once("\"} ")?;
-        Some((reason.to_owned(), count.parse().ok()?))
-    };
-    Ok(text.lines().filter_map(row).collect())
+    let answer = client.get(format!("http://{admin}/metrics")).send().await?;
+    disconnects(&answer.error_for_status()?.text().await?)
 }
 
 /// Most moments within any second.
